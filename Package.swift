@@ -1,0 +1,63 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// One table of targets in dependency order. `scripts/check-imports` holds each module to its row in
+// docs/architecture.md, so a target's dependencies here and its imports there say the same thing.
+
+let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+let package = Package(
+    name: "leasehold",
+    products: [],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // Pure: values that decide. No sockets, clocks, logging, tasks or Foundation.
+        .target(name: "Model"),                                             // ids, addresses, endpoints, leases, reasons
+        .target(name: "Wire", dependencies: ["Model"]),                     // codec and messages of every edge
+        .target(name: "Kubernetes", dependencies: ["Model"]),               // EndpointSlice and Service, merged into endpoints
+        .target(name: "KeeperCore", dependencies: ["Model", "Wire", collections]),  // who gets which endpoint, in what order
+        .target(name: "DispatcherCore", dependencies: ["Model", "Wire"]),   // a job's life; HTTP heads, framing, routes
+        .target(name: "WatcherCore", dependencies: ["Model", "Wire", "Kubernetes"]),  // sources merged into one ordered feed
+        .target(name: "ScalerCore", dependencies: ["Model", "Wire"]),       // how many local workers, and which to stop
+
+        // I/O without policy.
+        .target(name: "CLinux"),                                            // C shim: macros, variadics, cmsg
+        .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .target(name: "Linux", dependencies: ["CLinux"]),                   // descriptors, sockets, splice, epoll loop
+        .target(name: "Systemd", dependencies: ["CSystemd", "Linux", logging]),  // LISTEN_FDS, sd_notify, journal
+        .target(name: "ServiceKit", dependencies: [                         // the skeleton of every process
+            "Model", "Wire", "Linux", "Systemd", logging, arguments, yams,
+        ]),
+
+        // The processes.
+        .executableTarget(name: "leasehold-watcher", dependencies: ["WatcherCore", "Kubernetes", "ServiceKit"]),
+        .executableTarget(name: "leasehold-pool-keeper", dependencies: ["KeeperCore", "ServiceKit"]),
+        .executableTarget(name: "leasehold-dispatcher", dependencies: ["DispatcherCore", "ServiceKit"]),
+        .executableTarget(name: "leasehold-scaler", dependencies: ["ScalerCore", "ServiceKit"]),
+        .executableTarget(name: "leasehold-example-worker", dependencies: ["Linux", arguments]),
+        .executableTarget(name: "leasehold", dependencies: ["ServiceKit"]),  // the operator's command
+
+        // Tests.
+        .target(name: "TestKit", dependencies: ["Model", "Wire", "Linux"], path: "Tests/TestKit"),
+        .testTarget(name: "ModelTests", dependencies: ["Model", "TestKit"]),
+        .testTarget(name: "WireTests", dependencies: ["Wire", "TestKit"]),
+        .testTarget(name: "KubernetesTests", dependencies: ["Kubernetes", "TestKit", yams]),
+        .testTarget(name: "KeeperCoreTests", dependencies: ["KeeperCore", "TestKit"]),
+        .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "TestKit"]),
+        .testTarget(name: "WatcherCoreTests", dependencies: ["WatcherCore", "TestKit", yams]),
+        .testTarget(name: "ScalerCoreTests", dependencies: ["ScalerCore", "TestKit"]),
+        .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestKit"]),
+        .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "TestKit"]),
+        .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "TestKit"]),
+        .testTarget(name: "System", dependencies: ["TestKit"]),             // the built executables, for real
+    ],
+    swiftLanguageModes: [.v6]
+)

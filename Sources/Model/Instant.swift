@@ -1,0 +1,47 @@
+/// A point on the monotonic clock (`CLOCK_MONOTONIC`), in nanoseconds since an arbitrary start.
+///
+/// Machines receive it as an argument; they never read a clock. Never sent between processes: ages are.
+public struct Instant: Hashable, Comparable, Sendable {
+    public var nanoseconds: Int64
+
+    @inlinable public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+
+    /// Later than everything: the deadline of what has none.
+    public static let never = Instant(nanoseconds: .max)
+    public static let zero = Instant(nanoseconds: 0)
+
+    @inlinable public static func < (a: Instant, b: Instant) -> Bool { a.nanoseconds < b.nanoseconds }
+
+    /// Saturates at ``never``, so that a huge configured duration cannot overflow.
+    @inlinable public static func + (a: Instant, d: Duration) -> Instant {
+        let (sum, overflow) = a.nanoseconds.addingReportingOverflow(d.nanoseconds)
+        return overflow ? .never : Instant(nanoseconds: sum)
+    }
+
+    @inlinable public static func - (a: Instant, d: Duration) -> Instant {
+        let (difference, overflow) = a.nanoseconds.subtractingReportingOverflow(d.nanoseconds)
+        return overflow ? Instant(nanoseconds: .min) : Instant(nanoseconds: difference)
+    }
+
+    /// The time from `b` to `a`; negative when `a` is earlier.
+    @inlinable public static func - (a: Instant, b: Instant) -> Duration {
+        .nanoseconds(a.nanoseconds &- b.nanoseconds)
+    }
+}
+
+extension Duration {
+    /// Whole nanoseconds, saturated to what an `Int64` holds (292 years).
+    @inlinable public var nanoseconds: Int64 {
+        let (seconds, attoseconds) = components
+        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        if overflow { return seconds < 0 ? .min : .max }
+        let (sum, overflow2) = product.addingReportingOverflow(attoseconds / 1_000_000_000)
+        return overflow2 ? (seconds < 0 ? .min : .max) : sum
+    }
+
+    /// Whole milliseconds, rounded down.
+    @inlinable public var milliseconds: Int64 { nanoseconds / 1_000_000 }
+
+    /// Whole microseconds, rounded down.
+    @inlinable public var microseconds: Int64 { nanoseconds / 1_000 }
+}

@@ -1,0 +1,64 @@
+/// What the pool-keeper needs to know of a pool: the part of its configuration that decides.
+public struct PoolPolicy: Hashable, Sendable {
+    public var id: PoolID
+    public var name: String
+    /// Jobs that one endpoint may run at once. Where two pools reach one endpoint, the smaller number holds.
+    public var slots: Int = 1
+    /// How long a ticket may wait from arrival to lease.
+    public var holdTimeout: Duration = .seconds(30)
+    /// The same for a pool in which no endpoint exists.
+    public var noEndpointsTimeout: Duration = .seconds(30)
+    /// Most tickets that wait; one more is refused `queue-full`. A requeued ticket is never refused.
+    public var maxQueued: Int = 10_000
+    public var reuse: Reuse = .immediate
+    public var order: Order = .spread
+    public var quarantine = Quarantine()
+    public var health: Health?
+    /// How long after the grant the dispatcher may still dial.
+    public var dialBy: Duration = .seconds(2)
+
+    public init(name: String) {
+        self.name = name
+        self.id = PoolID(name: name)
+    }
+
+    /// When an endpoint is free again after a lease.
+    public enum Reuse: Hashable, Sendable {
+        /// At once.
+        case immediate
+        /// Once seen unready and ready again, or ready for `settle` after the release.
+        case whenReady(settle: Duration)
+        /// Not at all: single-use workers.
+        case never
+    }
+
+    /// Which free endpoint is taken first.
+    public enum Order: UInt8, Hashable, Sendable {
+        /// The least recently used.
+        case spread
+        /// The most recently used, so that scale-in finds idle workers.
+        case pack
+    }
+
+    /// How long a failing endpoint is set aside: `first`, doubling to `most` on repeats.
+    public struct Quarantine: Hashable, Sendable {
+        public var first: Duration = .seconds(2)
+        public var most: Duration = .seconds(30)
+        public init(first: Duration = .seconds(2), most: Duration = .seconds(30)) {
+            self.first = first
+            self.most = most
+        }
+    }
+
+    /// Probes of free endpoints; a probe holds a slot.
+    public struct Health: Hashable, Sendable {
+        public var path: String
+        public var interval: Duration
+        public var timeout: Duration
+        public init(path: String, interval: Duration, timeout: Duration) {
+            self.path = path
+            self.interval = interval
+            self.timeout = timeout
+        }
+    }
+}
