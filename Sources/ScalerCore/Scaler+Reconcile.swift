@@ -8,7 +8,7 @@ extension Scaler {
         passTime(i, now, &actions)
         aim(i, &actions)
         replaceOutdated(i, now, &actions)
-        if pools[i].wanted > pools[i].target { cancelUnstarted(i) }
+        cancelUnstarted(i)
         if pools[i].wanted < pools[i].target { startMissing(i, now, &actions) }
         askForIdle(i, now, &actions)
         pools[i].forgetQuietPorts()
@@ -102,10 +102,11 @@ extension Scaler {
         }
     }
 
-    /// Starts that were not ordered yet, highest port first.
+    /// Takes back starts that were not ordered yet, highest port first: nobody needs them, or the processes that are being
+    /// drained and stopped fill a maximum that was lowered.
     private mutating func cancelUnstarted(_ i: Int) {
         for w in pools[i].workers.indices.reversed() {
-            guard pools[i].wanted > pools[i].target else { return }
+            guard pools[i].wanted > pools[i].target || pools[i].occupied > pools[i].config.max else { return }
             switch pools[i].workers[w].state {
             case .checking, .waiting: pools[i].workers[w].state = .vacant
             case .vacant, .held, .launching, .starting, .ready, .draining, .stopping: break
