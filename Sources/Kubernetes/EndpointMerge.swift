@@ -16,6 +16,7 @@ import Model
 /// Service); a commit, O(endpoints touched since the last). Memory: about 0.5 KiB an endpoint in one pool.
 public struct EndpointMerge: Sendable {
     private var pools: [PoolTable]
+    private var indexOf: [PoolID: Int] = [:]
     private var services: [ObjectKey: ServiceState]
     private var slots: [SliceState?] = []
     private var freeSlots: [Int] = []
@@ -44,6 +45,7 @@ public struct EndpointMerge: Sendable {
         pools = sources.map(PoolTable.init)
         services = [:]
         for (index, source) in sources.enumerated() {
+            indexOf[source.pool] = index
             services[source.service, default: ServiceState(pools: [])].pools.append(index)
         }
     }
@@ -115,13 +117,18 @@ public struct EndpointMerge: Sendable {
 
     /// The endpoints of a pool, in the order of their ids. O(n log n).
     public func endpoints(of pool: PoolID) -> [Endpoint] {
-        pools.first { $0.source.pool == pool }?.endpoints ?? []
+        indexOf[pool].map { pools[$0].endpoints } ?? []
     }
 
     /// Every problem that lasts, in a fixed order. O(slices).
     public var problems: [SourceProblem] {
         let ofSlices = slotOf.sorted { $0.key < $1.key }.flatMap { slots[$0.value]?.problems ?? [] }
         return pools.compactMap(problem) + unusable.sorted { $0.key < $1.key }.map(\.value) + ofSlices
+    }
+
+    /// One endpoint of a pool, with everything said up to now, committed or not.
+    public func endpoint(_ id: EndpointID, in pool: PoolID) -> Endpoint? {
+        indexOf[pool].flatMap { pools[$0].merged(id) }
     }
 
     /// How many slices are in use.

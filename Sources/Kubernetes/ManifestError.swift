@@ -56,6 +56,8 @@ extension ManifestError {
         if type == Bool.self { return "true or false" }
         if type is any FixedWidthInteger.Type { return "a whole number" }
         let name = "\(type)"
+        // YAML's decoder wants a scalar before it wants a certain one.
+        if name == "Scalar" { return "a single value" }
         return name.hasPrefix("Array") || name.contains("Unkeyed") || name.contains("Sequence") ? "a list" : "a mapping"
     }
 }

@@ -172,10 +172,10 @@ struct PoolTable: Sendable {
     }
 
     /// All of them, in the order of their ids.
-    var endpoints: [Endpoint] { mentions.keys.sorted().compactMap(merged) }
+    var endpoints: [Endpoint] { mentions.keys.sorted().compactMap { merged($0) } }
 
     /// The endpoint that the mentions of an id make together.
-    private func merged(_ id: EndpointID) -> Endpoint? {
+    func merged(_ id: EndpointID) -> Endpoint? {
         guard let list = mentions[id], let first = list.first else { return nil }
         let isAnonymous = first.endpoint.uid.isEmpty
         if isAnonymous, claims[first.address] != nil { return nil }

@@ -25,7 +25,7 @@ func at(
     return EndpointSlice.Endpoint(address: address, conditions: conditions, uid: uid, node: node, zone: zone)
 }
 
-func service(_ name: String = "web", namespace: String = "shop", _ ports: [Service.Port]) -> Service {
+func service(named name: String = "web", namespace: String = "shop", _ ports: [Service.Port]) -> Service {
     Service(metadata: ObjectMetadata(key: ObjectKey(namespace: namespace, name: name)), ports: ports)
 }
 

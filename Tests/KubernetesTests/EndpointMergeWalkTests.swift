@@ -115,7 +115,7 @@ import Testing
                     merge.removeSlice(key(name))
                     reference.slices[key(name)] = nil
                 case 8:
-                    let target = service(["a", "b", "c"].randomElement(using: &random)!, [
+                    let target = service(named: ["a", "b", "c"].randomElement(using: &random)!, [
                         .init(name: ["http", "cdp", ""].randomElement(using: &random)!, number: [80, 8080].randomElement(using: &random)!),
                         .init(name: "cdp", number: 81),
                     ])

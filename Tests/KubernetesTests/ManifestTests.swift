@@ -136,7 +136,9 @@ import Yams
     @Test(arguments: Format.allCases, mistakes)
     func aMistakeIsNamedWithItsPlace(format: Format, mistake: (text: String, error: String)) {
         let error = #expect(throws: ManifestError.self) { try manifest(mistake.text, as: format) }
-        #expect(error?.description == mistake.error)
+        // YAML's decoder notices that a list is no scalar before it knows which scalar was wanted.
+        let expected = format == .yaml ? mistake.error.replacing("expected text", with: "expected a single value") : mistake.error
+        #expect(error?.description == expected)
     }
 
     @Test func anOverlongNameIsAMistake() {
