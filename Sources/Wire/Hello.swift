@@ -43,3 +43,25 @@ public struct Hello: Hashable, Sendable {
         return hello
     }
 }
+
+/// The answer to a hello that does not fit: a named reason, then the link is closed.
+public struct HelloRefusal: Hashable, Sendable {
+    public var reason: String
+    public init(reason: String) { self.reason = reason }
+
+    private static let magic: UInt32 = 0x5853_484c  // "LHSX"
+
+    public func encode(into writer: inout ByteWriter) {
+        writer.integer(Self.magic)
+        writer.string(reason)
+    }
+
+    /// Nil when the packet is not a refusal.
+    public static func decode(_ packet: UnsafeRawBufferPointer) -> HelloRefusal? {
+        var reader = ByteReader(packet)
+        guard let magic = try? reader.integer(UInt32.self), magic == Self.magic, let reason = try? reader.string("reason") else {
+            return nil
+        }
+        return HelloRefusal(reason: reason)
+    }
+}
