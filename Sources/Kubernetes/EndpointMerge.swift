@@ -150,7 +150,7 @@ public struct EndpointMerge: Sendable {
     private func problem(of pool: PoolTable) -> SourceProblem? {
         guard let state = services[pool.source.service], !state.slots.isEmpty else { return nil }
         switch pool.wanted {
-        case .name: return nil
+        case .name, .only: return nil
         case .number(let port): return .serviceUnknown(pool.source.service, port: port, pool: pool.source.name)
         case .nothing(let port):
             let ports = (state.service?.ports ?? []).map { $0.name.isEmpty ? "\($0.number)" : "\($0.number) \($0.name)" }

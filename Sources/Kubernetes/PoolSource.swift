@@ -18,18 +18,16 @@ public struct PoolSource: Hashable, Sendable {
 
 /// A Service port as configuration names it.
 public enum PortReference: Hashable, Sendable, CustomStringConvertible {
+    /// The only TCP port there is, named or not.
+    case only
     /// The port's name, which slices repeat; empty for the only port of a Service that names none.
     case name(String)
     /// The Service's port number, which slices do not know: the Service translates it to a name.
     case number(UInt16)
 
-    /// A number where the text is one (a port name has at least one letter, RFC 6335 §5.1), a name otherwise.
-    public init(_ text: String) {
-        self = UInt16(text).map(PortReference.number) ?? .name(text)
-    }
-
     public var description: String {
         switch self {
+        case .only: "(the only one)"
         case .name(let name): name.isEmpty ? "without a name" : name
         case .number(let number): "\(number)"
         }

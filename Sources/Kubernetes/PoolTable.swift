@@ -35,8 +35,10 @@ struct PoolTable: Sendable {
         case name(String)
         /// The slices' own number, for want of a Service.
         case number(UInt16)
+        /// The slices' only one, for want of a Service.
+        case only
         /// The Service has no such port.
-        case nothing(UInt16)
+        case nothing(PortReference)
     }
 
     init(source: PoolSource) {
@@ -45,11 +47,15 @@ struct PoolTable: Sendable {
     }
 
     private static func wanted(_ port: PortReference, service: Service?) -> Wanted {
+        let ports = service?.ports.filter { $0.transport == .tcp }
         switch port {
         case .name(let name): return .name(name)
         case .number(let number):
-            guard let service else { return .number(number) }
-            return service.ports.first { $0.number == number && $0.transport == .tcp }.map { .name($0.name) } ?? .nothing(number)
+            guard let ports else { return .number(number) }
+            return ports.first { $0.number == number }.map { .name($0.name) } ?? .nothing(port)
+        case .only:
+            guard let ports else { return .only }
+            return ports.count == 1 ? .name(ports[0].name) : .nothing(port)
         }
     }
 
@@ -62,37 +68,28 @@ struct PoolTable: Sendable {
 
     /// The pool's port in a slice; nil, with the reason appended, where there is none.
     func port(in slice: EndpointSlice, _ problems: inout [SourceProblem]) -> UInt16? {
-        let named: [EndpointSlice.Port]
+        let called: PortReference
+        let matching: [EndpointSlice.Port]
         switch wanted {
-        case .name(let name): named = slice.ports.filter { $0.name == name }
-        case .number(let number): named = slice.ports.filter { $0.number == number }
+        case .name(let name): (called, matching) = (.name(name), slice.ports.filter { $0.name == name })
+        case .number(let number): (called, matching) = (.number(number), slice.ports.filter { $0.number == number })
+        case .only: (called, matching) = (.only, slice.ports)
         case .nothing: return nil
         }
-        if let number = named.first(where: { $0.transport == .tcp && $0.number != nil })?.number { return number }
-        switch named.first {
-        case .none:
-            let has = slice.ports.map { port in
-                let number = port.number.map { "\($0)" } ?? "no number"
-                return port.name.isEmpty ? number : "\(port.name) \(number)"
-            }
-            problems.append(.noSuchPort(
-                wantedName, pool: source.name, slice: slice.key, has: has.isEmpty ? "none" : has.joined(separator: ", ")))
-        case .some(let port):
+        let usable = matching.filter { $0.transport == .tcp && $0.number != nil }
+        if wanted == .only, usable.count > 1 {
+            problems.append(.whichPort(pool: source.name, slice: slice.key, has: slice.portList))
+        } else if let number = usable.first?.number {
+            return number
+        } else if let port = matching.first {
             switch port.transport {
-            case .tcp: problems.append(.portWithoutNumber(wantedName, pool: source.name, slice: slice.key))
-            case .other(let transport):
-                problems.append(.notTCP(wantedName, transport: transport, pool: source.name, slice: slice.key))
+            case .tcp: problems.append(.portWithoutNumber(called, pool: source.name, slice: slice.key))
+            case .other(let transport): problems.append(.notTCP(called, transport: transport, pool: source.name, slice: slice.key))
             }
+        } else {
+            problems.append(.noSuchPort(called, pool: source.name, slice: slice.key, has: slice.portList))
         }
         return nil
-    }
-
-    /// What slices are searched for, as a person would name it.
-    private var wantedName: PortReference {
-        switch wanted {
-        case .name(let name): .name(name)
-        case .number(let number), .nothing(let number): .number(number)
-        }
     }
 
     /// Exchanges what a slice says. A nil slice or port says nothing.
@@ -203,6 +200,17 @@ struct PoolTable: Sendable {
 struct SliceRef: Sendable {
     var slot: Int
     var key: ObjectKey
+}
+
+extension EndpointSlice {
+    /// Its ports in a few words.
+    fileprivate var portList: String {
+        let words = ports.map { port in
+            let number = port.number.map { "\($0)" } ?? "no number"
+            return port.name.isEmpty ? number : "\(port.name) \(number)"
+        }
+        return words.isEmpty ? "none" : words.joined(separator: ", ")
+    }
 }
 
 extension EndpointSlice.Endpoint {

@@ -7,6 +7,8 @@ public enum SourceProblem: Hashable, Sendable {
     /// FQDN slices are skipped: an endpoint is an IP address.
     case addressType(String, slice: ObjectKey)
     case noSuchPort(PortReference, pool: String, slice: ObjectKey, has: String)
+    /// The pool names no port, and there are several.
+    case whichPort(pool: String, slice: ObjectKey, has: String)
     /// `port: null` means "all ports": there is none to dial.
     case portWithoutNumber(PortReference, pool: String, slice: ObjectKey)
     case notTCP(PortReference, transport: String, pool: String, slice: ObjectKey)
@@ -16,7 +18,7 @@ public enum SourceProblem: Hashable, Sendable {
     case wrongFamily(String, slice: ObjectKey)
     /// A number, and no Service to translate it: taken for the slices' own port number.
     case serviceUnknown(ObjectKey, port: UInt16, pool: String)
-    case serviceHasNoPort(ObjectKey, port: UInt16, pool: String, has: String)
+    case serviceHasNoPort(ObjectKey, port: PortReference, pool: String, has: String)
 }
 
 extension SourceProblem {
@@ -25,7 +27,7 @@ extension SourceProblem {
         switch self {
         case .noServiceLabel(let key), .addressType(_, let key): key
         case .noSuchPort(_, _, let key, _), .portWithoutNumber(_, _, let key), .notTCP(_, _, _, let key): key
-        case .emptyAddresses(let key), .notAnAddress(_, let key), .wrongFamily(_, let key): key
+        case .whichPort(_, let key, _), .emptyAddresses(let key), .notAnAddress(_, let key), .wrongFamily(_, let key): key
         case .serviceUnknown, .serviceHasNoPort: nil
         }
     }
@@ -34,7 +36,7 @@ extension SourceProblem {
     var pool: String? {
         switch self {
         case .noSuchPort(_, let pool, _, _), .portWithoutNumber(_, let pool, _), .notTCP(_, _, let pool, _): pool
-        case .serviceUnknown(_, _, let pool), .serviceHasNoPort(_, _, let pool, _): pool
+        case .whichPort(let pool, _, _), .serviceUnknown(_, _, let pool), .serviceHasNoPort(_, _, let pool, _): pool
         case .noServiceLabel, .addressType, .emptyAddresses, .notAnAddress, .wrongFamily: nil
         }
     }
@@ -50,6 +52,8 @@ extension SourceProblem: CustomStringConvertible {
             "EndpointSlice \(slice) is skipped: addressType \(type) is neither IPv4 nor IPv6"
         case .noSuchPort(let port, let pool, let slice, let has):
             "EndpointSlice \(slice) gives pool \(pool) nothing: it has no port \(port) (it has \(has))"
+        case .whichPort(let pool, let slice, let has):
+            "EndpointSlice \(slice) gives pool \(pool) nothing: it has several ports (\(has)) and the pool names none; say port: NAME"
         case .portWithoutNumber(let port, let pool, let slice):
             "EndpointSlice \(slice) gives pool \(pool) nothing: its port \(port) has no number"
         case .notTCP(let port, let transport, let pool, let slice):
@@ -63,7 +67,10 @@ extension SourceProblem: CustomStringConvertible {
         case .serviceUnknown(let service, let port, let pool):
             "Pool \(pool) takes port \(port) for the number in the EndpointSlices: no Service \(service) says which port it stands for"
         case .serviceHasNoPort(let service, let port, let pool, let has):
-            "Pool \(pool) gets nothing: Service \(service) has no TCP port \(port) (it has \(has))"
+            switch port {
+            case .only: "Pool \(pool) gets nothing: Service \(service) does not have exactly one TCP port (it has \(has)); say port: NAME"
+            case .name, .number: "Pool \(pool) gets nothing: Service \(service) has no TCP port \(port) (it has \(has))"
+            }
         }
     }
 }

@@ -46,6 +46,10 @@ import Testing
             let tcp = slice.ports.filter { $0.transport == .tcp && $0.number != nil }
             switch pool.port {
             case .name(let name): return tcp.first { $0.name == name }?.number
+            case .only:
+                guard let service = services[pool.service] else { return tcp.count == 1 ? tcp[0].number : nil }
+                let ports = service.ports.filter { $0.transport == .tcp }
+                return ports.count == 1 ? tcp.first { $0.name == ports[0].name }?.number : nil
             case .number(let number):
                 guard let service = services[pool.service] else { return tcp.first { $0.number == number }?.number }
                 guard let found = service.ports.first(where: { $0.number == number && $0.transport == .tcp }) else { return nil }
@@ -57,6 +61,7 @@ import Testing
     private static let pools = [
         pool("a-http", service: "a"), pool("a-cdp", service: "a", port: .name("cdp")), pool("a-80", service: "a", port: .number(80)),
         pool("b-8080", service: "b", port: .number(8080)), pool("b-bare", service: "b", port: .name("")),
+        pool("b-only", service: "b", port: .only),
     ]
 
     private static func randomSlice(_ random: inout SeededGenerator, _ name: String) -> EndpointSlice {
@@ -117,7 +122,7 @@ import Testing
                 case 8:
                     let target = service(named: ["a", "b", "c"].randomElement(using: &random)!, [
                         .init(name: ["http", "cdp", ""].randomElement(using: &random)!, number: [80, 8080].randomElement(using: &random)!),
-                        .init(name: "cdp", number: 81),
+                        .init(name: "cdp", number: 81, transport: Bool.random(using: &random) ? .tcp : .other("UDP")),
                     ])
                     merge.upsert(target)
                     reference.services[target.key] = target
