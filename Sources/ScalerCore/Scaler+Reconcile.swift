@@ -20,7 +20,7 @@ extension Scaler {
             switch worker.state {
             case .vacant, .held, .checking, .launching, .ready, .draining: break
             case .starting(_, let since, let probe):
-                next = min(next, since + Pace.startTimeout)
+                next = min(next, since + pool.config.startTimeout)
                 switch probe {
                 case .asked: break
                 case .due(let at): next = min(next, at)
@@ -50,10 +50,10 @@ extension Scaler {
             case .starting(let process, let since, let probe):
                 if pools[i].isOutdated(worker) {
                     stop(i, w, process, now, &actions)
-                } else if since + Pace.startTimeout <= now {
+                } else if since + pools[i].config.startTimeout <= now {
                     actions.append(.notice(.slow(pool: pools[i].config.name, port: worker.port, pid: process.pid, after: now - since)))
                     pools[i].workers[w].failures += 1
-                    pools[i].workers[w].notBefore = now + backOff(failures: worker.failures + 1, jitter: 0)
+                    pools[i].workers[w].notBefore = now + pools[i].backOff(failures: worker.failures + 1, jitter: 0)
                     stop(i, w, process, now, &actions)
                 } else {
                     switch probe {
@@ -162,14 +162,7 @@ extension Scaler {
         if worker.isAnnounced {
             actions.append(.withdraw(pools[i].config.id, WorkerName.endpointID(port: worker.port, process: process)))
         }
-        move(i, w, to: .stopping(process, killAt: now + Pace.stopGrace))
+        move(i, w, to: .stopping(process, killAt: now + pools[i].config.stopTimeout))
         actions.append(.stop(pools[i].place(worker), process))
-    }
-
-    /// 250 ms doubling to 30 s, of which up to a quarter is taken off at random so that a fleet does not restart in step.
-    func backOff(failures: Int, jitter: UInt32) -> Duration {
-        let doubled = Pace.firstBackOff * (1 << min(max(0, failures - 1), 10))
-        let full = min(doubled, Pace.mostBackOff)
-        return full - full / 4 * Int(jitter >> 16) / 0x1_0000
     }
 }

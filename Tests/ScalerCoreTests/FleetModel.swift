@@ -95,8 +95,6 @@ struct FleetModel {
 
     private mutating func linksUp() {
         schedule(.input(.scalingUp, life: life), edge: "scaling", within: 0...5)
-        // Level-triggered: what an earlier connection may not have delivered.
-        for id in keeper.drained.sorted() where keeper.leases[id] == nil { sendDrained(id) }
         sendState()
     }
 
