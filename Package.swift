@@ -42,12 +42,12 @@ let package = Package(
         .executableTarget(name: "leasehold-watcher", dependencies: ["WatcherCore", "Kubernetes", "ServiceKit"]),
         .executableTarget(name: "leasehold-pool-keeper", dependencies: ["KeeperCore", "ServiceKit"]),
         .executableTarget(name: "leasehold-dispatcher", dependencies: ["DispatcherCore", "ServiceKit", arguments]),
-        .executableTarget(name: "leasehold-scaler", dependencies: ["ScalerCore", "ServiceKit"]),
+        .executableTarget(name: "leasehold-scaler", dependencies: ["ScalerCore", "ServiceKit", arguments]),
         .executableTarget(name: "leasehold-example-worker", dependencies: [
             arguments, .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
         ]),
-        .executableTarget(name: "leasehold", dependencies: ["ServiceKit"]),  // the operator's command
+        .executableTarget(name: "leasehold", dependencies: ["ServiceKit", arguments]),  // the operator's command
 
         // Tests.
         .target(name: "TestKit", dependencies: ["Model", "Wire", "Linux"], path: "Tests/TestKit"),
