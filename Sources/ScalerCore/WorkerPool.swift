@@ -102,7 +102,7 @@ public enum ExitStatus: Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .code(let code): "exit code \(code)"
         case .signal(let signal): "signal \(signal)"
-        case .unknown: "status unknown"
+        case .unknown: "unknown"
         }
     }
 }
