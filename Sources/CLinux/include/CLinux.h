@@ -290,6 +290,7 @@ static inline long lh_prctl_subreaper(int on) { return LH_RESULT(prctl(PR_SET_CH
 long lh_receive_credentials(int fd, void *bytes, size_t n, int *pid);
 
 static inline long lh_fcntl_nonblock(int fd) { return LH_RESULT(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)); }
+static inline long lh_fcntl_block(int fd) { return LH_RESULT(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK)); }
 static inline long lh_set_cloexec(int fd, int on) { return LH_RESULT(fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0)); }
 static inline long lh_prctl_pdeathsig(int signal) { return LH_RESULT(prctl(PR_SET_PDEATHSIG, signal)); }
 static inline long lh_ignore_sigpipe(void) { return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -(long)errno : 0; }
