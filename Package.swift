@@ -52,7 +52,7 @@ let package = Package(
         .testTarget(name: "KubernetesTests", dependencies: ["Kubernetes", "TestKit", yams]),
         .testTarget(name: "KeeperCoreTests", dependencies: ["KeeperCore", "TestKit"]),
         .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "TestKit"]),
-        .testTarget(name: "WatcherCoreTests", dependencies: ["WatcherCore", "TestKit", yams]),
+        .testTarget(name: "WatcherCoreTests", dependencies: ["WatcherCore", "leasehold-watcher", "TestKit", yams]),
         .testTarget(name: "ScalerCoreTests", dependencies: ["ScalerCore", "TestKit"]),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestKit"]),
         .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "TestKit"]),
