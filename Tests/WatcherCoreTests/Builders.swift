@@ -59,8 +59,8 @@ struct Bench {
         return actions
     }
 
-    mutating func notices() -> [String] {
-        take().compactMap { if case .log(let notice) = $0 { notice.description } else { nil } }
+    mutating func notices() -> [WatcherNotice] {
+        take().compactMap { if case .log(let notice) = $0 { notice } else { nil } }
     }
 
     /// The first complete scan of a directory with these files.
