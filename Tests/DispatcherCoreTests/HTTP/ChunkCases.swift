@@ -19,6 +19,7 @@ let chunkCases: [ChunkCase] = [
     ChunkCase("leading zeros", "0005\r\nhello\r\n0000000000000000\r\n\r\n", true),
     ChunkCase("sixteen digits", "0000000000000005\r\nhello\r\n0\r\n\r\n", true),
     ChunkCase("seventeen digits", "00000000000000005\r\nhello\r\n0\r\n\r\n", false),
+    ChunkCase("2^60 + 1", "1000000000000001\r\n", false),
     ChunkCase("2^63", "8000000000000000\r\n", false),
     ChunkCase("2^64 - 1", "ffffffffffffffff\r\n", false),
     ChunkCase("2^64 + 5", "10000000000000005\r\nhello\r\n0\r\n\r\n", false),

@@ -23,7 +23,7 @@ func referenceChunks(_ bytes: [UInt8]) -> (end: ChunkResult.End, data: [UInt8], 
         let next = line()
         guard let text = next.line else { return (next.isIncomplete ? .incomplete : .refused, data, length()) }
         guard let match = text.wholeMatch(of: size), (match.2?.unicodeScalars.count ?? 0) <= 256 else { return (.refused, data, length()) }
-        guard let count = Int(match.1, radix: 16) else { return (.refused, data, length()) }
+        guard let count = Int(match.1, radix: 16), count <= 1 << 60 else { return (.refused, data, length()) }
         if count == 0 { break }
         guard rest.count >= count else { return (.incomplete, data + rest, bytes.count) }
         data += rest.prefix(count)
