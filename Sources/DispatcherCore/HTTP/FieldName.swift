@@ -111,8 +111,10 @@ extension FieldName {
         case 7: return !name.isEqual(ignoringCase: "trailer")
         case 10: return !name.isEqual(ignoringCase: "set-cookie")
         case 12: return !(name.isEqual(ignoringCase: "content-type") || name.isEqual(ignoringCase: "max-forwards"))
-        case 13: return !(name.isEqual(ignoringCase: "authorization") || name.isEqual(ignoringCase: "content-range")
-            || name.isEqual(ignoringCase: "cache-control"))
+        case 13:
+            return
+                !(name.isEqual(ignoringCase: "authorization") || name.isEqual(ignoringCase: "content-range")
+                || name.isEqual(ignoringCase: "cache-control"))
         case 16: return !(name.isEqual(ignoringCase: "content-encoding") || name.isEqual(ignoringCase: "www-authenticate"))
         default: return true
         }

@@ -32,11 +32,13 @@ struct AnswerTests {
             head == [
                 "HTTP/1.1 429 Too Many Requests", "Content-Length: \(body.utf8.count)", "X-Content-Type-Options: nosniff",
                 "Content-Type: application/problem+json", "Cache-Control: no-store",
-                "Proxy-Status: leasehold; error=connection_limit_reached; details=\"hold-timeout\"", "Leasehold-Reason: hold-timeout", "Retry-After: 7",
+                "Proxy-Status: leasehold; error=connection_limit_reached; details=\"hold-timeout\"", "Leasehold-Reason: hold-timeout",
+                "Retry-After: 7",
             ])
         let problem = try #require(try JSONSerialization.jsonObject(with: Data(body.utf8)) as? [String: Any])
         #expect(problem["status"] as? Int == 429 && problem["reason"] as? String == "hold-timeout" && problem["retryAfter"] as? Int == 7)
-        #expect(problem["title"] as? String == Reason.holdTimeout.title && problem["type"] as? String == "urn:leasehold:reason:hold-timeout")
+        #expect(
+            problem["title"] as? String == Reason.holdTimeout.title && problem["type"] as? String == "urn:leasehold:reason:hold-timeout")
     }
 
     @Test(arguments: Reason.allCases) func everyProblemBodyIsJSON(_ reason: Reason) throws {
@@ -45,10 +47,12 @@ struct AnswerTests {
         #expect(problem["status"] as? Int == reason.status && problem["title"] as? String == reason.title)
     }
 
-    @Test(arguments: [
-        (CallerTraits.keepsAlive, false, nil), (.keepsAlive, true, "Connection: close"), ([], false, "Connection: close"),
-        ([.keepsAlive, .isHTTP10], false, "Connection: keep-alive"), ([.isHTTP10], false, "Connection: close"),
-    ] as [(CallerTraits, Bool, String?)]) func connectionIsSaid(_ traits: CallerTraits, _ closes: Bool, _ line: String?) {
+    @Test(
+        arguments: [
+            (CallerTraits.keepsAlive, false, nil), (.keepsAlive, true, "Connection: close"), ([], false, "Connection: close"),
+            ([.keepsAlive, .isHTTP10], false, "Connection: keep-alive"), ([.isHTTP10], false, "Connection: close"),
+        ] as [(CallerTraits, Bool, String?)]) func connectionIsSaid(_ traits: CallerTraits, _ closes: Bool, _ line: String?)
+    {
         let head = written(Answer(.problem(.noRoute), for: traits, closes: closes)).head
         #expect(head.filter { $0.hasPrefix("Connection:") } == (line.map { [$0] } ?? []))
     }
@@ -66,13 +70,17 @@ struct AnswerTests {
 
     @Test func optionsForTheServerIsAnsweredByUs() {
         let (head, body) = written(Answer(.options, for: .keepsAlive, closes: false))
-        #expect(head.first == "HTTP/1.1 200 OK" && head.contains("Content-Length: 0") && head.contains { $0.hasPrefix("Allow: ") } && body.isEmpty)
+        #expect(
+            head.first == "HTTP/1.1 200 OK" && head.contains("Content-Length: 0") && head.contains { $0.hasPrefix("Allow: ") }
+                && body.isEmpty)
     }
 
     @Test func healthPathSaysReadyOrDraining() {
         let ready = written(Answer(.health(isReady: true), for: .keepsAlive, closes: false))
         #expect(ready.head.first == "HTTP/1.1 200 OK" && ready.head.contains("Content-Type: text/plain") && ready.body == "ready\n")
         let draining = written(Answer(.health(isReady: false), for: .keepsAlive, closes: true))
-        #expect(draining.head.first == "HTTP/1.1 503 Service Unavailable" && draining.body == "draining\n" && draining.head.contains("Connection: close"))
+        #expect(
+            draining.head.first == "HTTP/1.1 503 Service Unavailable" && draining.body == "draining\n"
+                && draining.head.contains("Connection: close"))
     }
 }

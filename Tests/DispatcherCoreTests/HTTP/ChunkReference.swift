@@ -17,7 +17,8 @@ func referenceChunks(_ bytes: [UInt8]) -> (end: ChunkResult.End, data: [UInt8], 
     func length() -> Int { bytes.count - rest.count }
 
     // What is behind the size: tokens, quoted strings, `;`, `=` and blanks.
-    let size = #/([0-9A-Fa-f]{1,16})(;(?:[!\#$%&'*+\-.^_`|~0-9A-Za-z;= \t]|"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*")*)?/#
+    let size =
+        #/([0-9A-Fa-f]{1,16})(;(?:[!\#$%&'*+\-.^_`|~0-9A-Za-z;= \t]|"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*")*)?/#
         .matchingSemantics(.unicodeScalar)
     while true {
         let next = line()
@@ -50,7 +51,8 @@ private func isForbidden(_ name: String) -> Bool {
     let folded = name.map { $0 == "_" ? "-" : $0 }
     if String(folded).hasPrefix("leasehold-") || String(folded).hasPrefix("x-forwarded-") || name.hasPrefix("proxy-") { return true }
     return [
-        "content-length", "transfer-encoding", "host", "connection", "keep-alive", "te", "upgrade", "trailer", "expect", "authorization", "cookie",
+        "content-length", "transfer-encoding", "host", "connection", "keep-alive", "te", "upgrade", "trailer", "expect", "authorization",
+        "cookie",
         "set-cookie", "www-authenticate", "forwarded", "content-type", "content-encoding", "content-range", "range", "max-forwards",
         "cache-control", "http2-settings", "prefer", "priority",
     ].contains(name)

@@ -22,7 +22,8 @@ private let rounds = ProcessInfo.processInfo.environment["LEASEHOLD_ROUNDS"].fla
 struct MutationTests {
     @Test(arguments: [11, 12, 13, 14] as [UInt64]) func spoiledRequestHeads(_ seed: UInt64) throws {
         var random = MutationGenerator(seed: seed)
-        let corpus = try Corpus.read("request") + allRequestCases.map(\.bytes).filter { $0.count < 1500 }
+        let corpus =
+            try Corpus.read("request") + allRequestCases.map(\.bytes).filter { $0.count < 1500 }
             + Array(repeating: allRequestCases.filter { $0.verdict == nil }.map(\.bytes), count: 4).flatMap(\.self)
         var parser = RequestParser()
         var accepted = 0
@@ -44,7 +45,8 @@ struct MutationTests {
             guard let head = result.head else { continue }
             accepted += 1
             for range in [head.methodRange, head.target, head.path, head.host, head.upgrade, head.tenant, head.affinity] {
-                #expect(range.start <= range.end && Int(range.end) <= head.length && head.length <= bytes.count, "seed \(seed) round \(round)")
+                #expect(
+                    range.start <= range.end && Int(range.end) <= head.length && head.length <= bytes.count, "seed \(seed) round \(round)")
             }
             if random.below(4) == 0 { try checkRewritten(bytes, from: peer) }
         }
@@ -66,7 +68,8 @@ struct MutationTests {
 
     @Test(arguments: [21, 22, 23, 24] as [UInt64]) func spoiledResponseHeads(_ seed: UInt64) throws {
         var random = MutationGenerator(seed: seed)
-        let corpus = try Corpus.read("response") + responseCases.map(\.bytes)
+        let corpus =
+            try Corpus.read("response") + responseCases.map(\.bytes)
             + Array(repeating: responseCases.filter(\.isValid).map(\.bytes), count: 4).flatMap(\.self)
         var accepted = 0
         for round in 0..<10_000 * rounds {
@@ -114,7 +117,9 @@ struct MutationTests {
             let results = treatments.map { treatment in
                 scanChunks(bytes, as: treatment, window: { _ in 1 + random.below(40) })
             }
-            for result in results { #expect(result.end == results[0].end && result.length == results[0].length, "seed \(seed) round \(round)") }
+            for result in results {
+                #expect(result.end == results[0].end && result.length == results[0].length, "seed \(seed) round \(round)")
+            }
             #expect(results[0].passed == Array(bytes.prefix(results[0].length)), "seed \(seed) round \(round)")
             guard random.below(4) == 0 else { continue }
             let reference = referenceChunks(bytes)

@@ -16,11 +16,22 @@ private let valid: [(String, [UInt8], SocketAddress?, SocketAddress?)] = [
     ("text TCP6", latin1("PROXY TCP6 2001:db8::1 ::1 1 2\r\n"), v4("2001:db8::1", 1), v4("::1", 2)),
     ("text UNKNOWN", latin1("PROXY UNKNOWN\r\n"), nil, nil),
     ("text UNKNOWN with more", latin1("PROXY UNKNOWN ffff::1 x 1 2\r\n"), nil, nil),
-    ("longest TCP6", latin1(longText), v4("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 65535), v4("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe", 65535)),
+    (
+        "longest TCP6", latin1(longText), v4("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 65535),
+        v4("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe", 65535)
+    ),
     ("binary TCP4", tcp4, v4("1.2.3.4", 0x1234), v4("5.6.7.8", 80)),
-    ("binary TCP6", signature + [0x21, 0x21, 0, 36] + [UInt8](repeating: 0, count: 15) + [1] + [0x20, 1] + [UInt8](repeating: 0, count: 14) + [0, 1, 0, 2],
-        v4("::1", 1), v4("2001::", 2)),
-    ("binary TCP4 with TLVs", signature + [0x21, 0x11, 0, 17, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 0, 2, 4, 0, 2, 9, 9], v4("1.2.3.4", 1), v4("5.6.7.8", 2)),
+    (
+        "binary TCP6",
+        signature + [0x21, 0x21, 0, 36] + [UInt8](repeating: 0, count: 15) + [1] + [0x20, 1] + [UInt8](repeating: 0, count: 14) + [
+            0, 1, 0, 2,
+        ],
+        v4("::1", 1), v4("2001::", 2)
+    ),
+    (
+        "binary TCP4 with TLVs", signature + [0x21, 0x11, 0, 17, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 0, 2, 4, 0, 2, 9, 9], v4("1.2.3.4", 1),
+        v4("5.6.7.8", 2)
+    ),
     ("binary LOCAL", signature + [0x20, 0x00, 0, 0], nil, nil),
     ("binary LOCAL with addresses", signature + [0x20, 0x11, 0, 12] + [UInt8](repeating: 1, count: 12), nil, nil),
     ("binary UNSPEC", signature + [0x21, 0x00, 0, 3, 1, 2, 3], nil, nil),
@@ -81,10 +92,12 @@ struct ProxyHeaderTests {
             for destination in addresses {
                 for withLease in [false, true] {
                     let bytes = latin1("web").withUnsafeBytes { pool in
-                        latin1(sunk { sink in
-                            sink.appendProxyHeader(
-                                source: source, destination: destination, lease: withLease ? (pool, LeaseID(epoch: 17, counter: 4)) : nil)
-                        }.text)
+                        latin1(
+                            sunk { sink in
+                                sink.appendProxyHeader(
+                                    source: source, destination: destination,
+                                    lease: withLease ? (pool, LeaseID(epoch: 17, counter: 4)) : nil)
+                            }.text)
                     }
                     guard case .header(let header) = parse(bytes) else {
                         Issue.record("not a header")

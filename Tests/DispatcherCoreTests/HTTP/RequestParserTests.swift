@@ -29,7 +29,8 @@ struct RequestParserTests {
     }
 
     @Test func headIsDescribedByRangesIntoTheBytes() throws {
-        let request = "GET /a/b?c=d HTTP/1.1\r\nhOST: X.example:80\r\nPrefer: respond-async, wait=7\r\nPriority: i, u=5\r\n"
+        let request =
+            "GET /a/b?c=d HTTP/1.1\r\nhOST: X.example:80\r\nPrefer: respond-async, wait=7\r\nPriority: i, u=5\r\n"
             + "Leasehold-Affinity: key 1\r\nLeasehold-Tenant: acme\r\n\r\n"
         let bytes = latin1(request)
         let head = try #require(parseRequest(bytes, from: friend).head)
@@ -99,19 +100,25 @@ struct RequestParserTests {
         #expect(head.traits.contains(.takesTrailers) == takes)
     }
 
-    @Test(arguments: [
-        ("wait=0", 0), ("wait=10", 10), ("WAIT = 10", 10), ("wait=\"10\"", 10), ("wait=10; x=y", 10), ("respond-async, wait=3, wait=4", 3),
-        ("wait=99999999999", UInt32.max), ("wait=999999999999999999999999", UInt32.max), ("a=\"wait=1, b\", wait=2", 2), ("wait", nil),
-        ("wait=", nil), ("wait=-1", nil), ("wait=1.5", nil), ("waiting=1", nil), ("wait=\"", nil), ("a=\"\\", nil),
-    ] as [(String, UInt32?)]) func preferWait(_ value: String, _ seconds: UInt32?) throws {
+    @Test(
+        arguments: [
+            ("wait=0", 0), ("wait=10", 10), ("WAIT = 10", 10), ("wait=\"10\"", 10), ("wait=10; x=y", 10),
+            ("respond-async, wait=3, wait=4", 3),
+            ("wait=99999999999", UInt32.max), ("wait=999999999999999999999999", UInt32.max), ("a=\"wait=1, b\", wait=2", 2), ("wait", nil),
+            ("wait=", nil), ("wait=-1", nil), ("wait=1.5", nil), ("waiting=1", nil), ("wait=\"", nil), ("a=\"\\", nil),
+        ] as [(String, UInt32?)]) func preferWait(_ value: String, _ seconds: UInt32?) throws
+    {
         let head = try #require(parseRequest(latin1("GET / HTTP/1.1\r\nHost: x\r\nPrefer: \(value)\r\n\r\n")).head)
         #expect(head.preferWait == seconds)
     }
 
-    @Test(arguments: [
-        ("u=0", 0), ("u=7", 7), ("i, u=1", 1), ("u=1, u=6", 6), ("u=2;x, i", 2), ("u=8", 3), ("u=-1", 3), ("u=10", 3), ("U=1", 3), ("", 3),
-        ("u", 3), ("xu=1", 3),
-    ] as [(String, UInt8)]) func priorityCountsAsSentWhenBelievedAndOnlyDownwardsOtherwise(_ value: String, _ urgency: UInt8) throws {
+    @Test(
+        arguments: [
+            ("u=0", 0), ("u=7", 7), ("i, u=1", 1), ("u=1, u=6", 6), ("u=2;x, i", 2), ("u=8", 3), ("u=-1", 3), ("u=10", 3), ("U=1", 3),
+            ("", 3),
+            ("u", 3), ("xu=1", 3),
+        ] as [(String, UInt8)]) func priorityCountsAsSentWhenBelievedAndOnlyDownwardsOtherwise(_ value: String, _ urgency: UInt8) throws
+    {
         let bytes = latin1("GET / HTTP/1.1\r\nHost: x\r\nPriority: \(value)\r\n\r\n")
         #expect(try #require(parseRequest(bytes, from: friend).head).urgency.rawValue == urgency)
         #expect(try #require(parseRequest(bytes, from: stranger).head).urgency.rawValue == max(3, urgency))
@@ -152,7 +159,9 @@ struct RequestParserTests {
         #expect(parseRequest(request(HTTPLimits.fields + 1)).refusal == .headTooLarge)
     }
 
-    @Test(arguments: [("HEAD / HTTP/1.1", CallerTraits.isHead), ("HEAD / HTTP/1.0", [.isHead, .isHTTP10]), ("GET / HTTP/1.0", .isHTTP10)] as [(String, CallerTraits)])
+    @Test(
+        arguments: [("HEAD / HTTP/1.1", CallerTraits.isHead), ("HEAD / HTTP/1.0", [.isHead, .isHTTP10]), ("GET / HTTP/1.0", .isHTTP10)]
+            as [(String, CallerTraits)])
     func refusalRemembersHowToAnswer(_ line: String, _ traits: CallerTraits) {
         guard case .refused(let refusal) = parseRequest(latin1("\(line)\r\nbad\r\n\r\n")) else {
             Issue.record("not refused")

@@ -16,7 +16,9 @@ struct RequestReference: Equatable {
         // Scalars, not characters: CR LF is one Character.
         let all = text(bytes)
         var head = all
-        guard let end = all.range(of: "\r\n\r\n", options: .literal, range: all.index(all.startIndex, offsetBy: 0)..<all.endIndex) else { return nil }
+        guard let end = all.range(of: "\r\n\r\n", options: .literal, range: all.index(all.startIndex, offsetBy: 0)..<all.endIndex) else {
+            return nil
+        }
         head = String(all[..<end.lowerBound])
         length = head.unicodeScalars.count + 4
         if head.unicodeScalars.starts(with: "\r\n".unicodeScalars) { head = String(head.unicodeScalars.dropFirst(2)) }
@@ -41,7 +43,8 @@ struct RequestReference: Equatable {
             guard let inTarget = Self.split(String(absolute.2)) else { return nil }
             let standard = absolute.1.lowercased() == "http" ? 80 : 443
             if let inField = hosts.first.flatMap(Self.split) {
-                guard inField.host.lowercased() == inTarget.host.lowercased(), (inField.port ?? standard) == (inTarget.port ?? standard) else {
+                guard inField.host.lowercased() == inTarget.host.lowercased(), (inField.port ?? standard) == (inTarget.port ?? standard)
+                else {
                     return nil
                 }
             } else {
@@ -67,7 +70,9 @@ struct RequestReference: Equatable {
         let options = (values["connection"] ?? []).flatMap { $0.components(separatedBy: ",") }
             .map { $0.trimmingCharacters(in: CharacterSet(charactersIn: " \t")).lowercased() }.filter { !$0.isEmpty }
         let token = #/[!\#$%&'*+\-.^_`|~0-9A-Za-z]+/#.matchingSemantics(.unicodeScalar)
-        let named = options.filter { !["close", "keep-alive", "upgrade", "te", "connection", "proxy-connection", "http2-settings"].contains($0) }
+        let named = options.filter {
+            !["close", "keep-alive", "upgrade", "te", "connection", "proxy-connection", "http2-settings"].contains($0)
+        }
         guard options.allSatisfy({ $0.wholeMatch(of: token) != nil }), named.count <= 32 else { return nil }
         for option in named {
             let folded = option.replacingOccurrences(of: "_", with: "-")

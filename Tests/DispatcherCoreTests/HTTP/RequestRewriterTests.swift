@@ -4,12 +4,14 @@ import Testing
 
 @testable import DispatcherCore
 
-private let ours = "X-Forwarded-For: 192.0.2.10\r\nForwarded: for=192.0.2.10;host=\"x\";proto=http\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: x\r\n"
+private let ours =
+    "X-Forwarded-For: 192.0.2.10\r\nForwarded: for=192.0.2.10;host=\"x\";proto=http\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: x\r\n"
 private let ending = "Leasehold-Lease: web/17.4\r\n\r\n"
 
 struct RequestRewriterTests {
     @Test func ordinaryRequestKeepsItsFieldsInOrderAndGetsOurs() {
-        let request = "POST /render?a=1 HTTP/1.1\r\nHost: x.example:8080\r\nUser-Agent:  t \r\nContent-Length: 5\r\nAccept: */*\r\n\r\nhello"
+        let request =
+            "POST /render?a=1 HTTP/1.1\r\nHost: x.example:8080\r\nUser-Agent:  t \r\nContent-Length: 5\r\nAccept: */*\r\n\r\nhello"
         #expect(
             rewriteRequest(latin1(request))
                 == "POST /render?a=1 HTTP/1.1\r\nHost: x.example:8080\r\nUser-Agent:  t \r\nContent-Length: 5\r\nAccept: */*\r\n"
@@ -27,15 +29,25 @@ struct RequestRewriterTests {
         ("Transfer-Encoding: CHUNKED\r\nTrailer: t\r\n", "Trailer: t\r\n", "Transfer-Encoding: chunked\r\nConnection: close\r\n"),
         ("TE: gzip, trailers\r\nConnection: TE\r\n", "", "TE: trailers\r\nConnection: close, TE\r\n"),
         ("TE: gzip\r\nConnection: TE\r\n", "", "Connection: close\r\n"),
-        ("Upgrade: h2c, WebSocket\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: A\r\nSec-WebSocket-Key: k\r\n", "Sec-WebSocket-Key: k\r\n",
-            "Upgrade: WebSocket\r\nConnection: Upgrade\r\n"),
-        ("Upgrade: websocket\r\nConnection: upgrade\r\nTE: trailers\r\n", "", "TE: trailers\r\nUpgrade: websocket\r\nConnection: Upgrade, TE\r\n"),
+        (
+            "Upgrade: h2c, WebSocket\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: A\r\nSec-WebSocket-Key: k\r\n",
+            "Sec-WebSocket-Key: k\r\n",
+            "Upgrade: WebSocket\r\nConnection: Upgrade\r\n"
+        ),
+        (
+            "Upgrade: websocket\r\nConnection: upgrade\r\nTE: trailers\r\n", "",
+            "TE: trailers\r\nUpgrade: websocket\r\nConnection: Upgrade, TE\r\n"
+        ),
         ("Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: A\r\n", "", "Connection: close\r\n"),
         ("Expect: 100-continue\r\nContent-Length: 1\r\n", "Expect: 100-continue\r\nContent-Length: 1\r\n", "Connection: close\r\n"),
-        ("Leasehold-Lease: web/99.1\r\nLeasehold-Tenant: a\r\nLeasehold-Affinity: k\r\nLeasehold-Other: o\r\nleasehold_lease: l\r\n",
-            "Leasehold-Affinity: k\r\n", "Connection: close\r\n"),
-        ("X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: e\r\nX-Forwarded-Port: 1\r\nX_Forwarded_For: 1\r\nForwarded: for=e\r\n",
-            "", "Connection: close\r\n"),
+        (
+            "Leasehold-Lease: web/99.1\r\nLeasehold-Tenant: a\r\nLeasehold-Affinity: k\r\nLeasehold-Other: o\r\nleasehold_lease: l\r\n",
+            "Leasehold-Affinity: k\r\n", "Connection: close\r\n"
+        ),
+        (
+            "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: e\r\nX-Forwarded-Port: 1\r\nX_Forwarded_For: 1\r\nForwarded: for=e\r\n",
+            "", "Connection: close\r\n"
+        ),
         ("Priority: u=0\r\nPrefer: wait=1\r\n", "Priority: u=0\r\nPrefer: wait=1\r\n", "Connection: close\r\n"),
     ]) func strangersFields(_ fields: String, _ kept: String, _ behind: String) {
         let request = "POST /a HTTP/1.1\r\nHost: x\r\n\(fields)\r\n"
@@ -43,7 +55,8 @@ struct RequestRewriterTests {
     }
 
     @Test func trustedPeersChainGetsLonger() {
-        let request = "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2\r\nA: b\r\nX-Forwarded-For: 3.3.3.3\r\nForwarded: for=1.1.1.1\r\n"
+        let request =
+            "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2\r\nA: b\r\nX-Forwarded-For: 3.3.3.3\r\nForwarded: for=1.1.1.1\r\n"
             + "X-Forwarded-Proto: https\r\nX-Forwarded-Host: outer\r\nX-Forwarded-Port: 443\r\nLeasehold-Tenant: acme\r\nLeasehold-Lease: l\r\n\r\n"
         #expect(
             rewriteRequest(latin1(request), from: friend, to: .reused)
@@ -56,7 +69,8 @@ struct RequestRewriterTests {
         let rest = "X-Forwarded-For: 192.0.2.10\r\n"
         #expect(
             rewriteRequest(latin1("GET / HTTP/1.0\r\nExpect: 100-continue\r\nConnection: keep-alive\r\n\r\n"))
-                == "GET / HTTP/1.1\r\nHost: \r\n\(rest)Forwarded: for=192.0.2.10;proto=http\r\nX-Forwarded-Proto: http\r\nConnection: close\r\n\(ending)")
+                == "GET / HTTP/1.1\r\nHost: \r\n\(rest)Forwarded: for=192.0.2.10;proto=http\r\nX-Forwarded-Proto: http\r\nConnection: close\r\n\(ending)"
+        )
         #expect(
             rewriteRequest(latin1("GET http://y:8/a HTTP/1.0\r\n\r\n"))
                 == "GET http://y:8/a HTTP/1.1\r\nHost: y:8\r\n\(rest)Forwarded: for=192.0.2.10;host=\"y:8\";proto=http\r\nX-Forwarded-Proto: http\r\n"
@@ -68,9 +82,12 @@ struct RequestRewriterTests {
         #expect(rewriteRequest(request, to: .reused) == "GET / HTTP/1.1\r\nHost: x\r\n\(ours)\(ending)")
     }
 
-    @Test(arguments: [
-        (SocketAddress(ip: "2001:db8::1", port: 1), "2001:db8::1", "\"[2001:db8::1]\""), (nil, "unknown", "unknown"),
-    ] as [(SocketAddress?, String, String)]) func peersOfOtherFamilies(_ address: SocketAddress?, _ plain: String, _ quoted: String) throws {
+    @Test(
+        arguments: [
+            (SocketAddress(ip: "2001:db8::1", port: 1), "2001:db8::1", "\"[2001:db8::1]\""), (nil, "unknown", "unknown"),
+        ] as [(SocketAddress?, String, String)]) func peersOfOtherFamilies(_ address: SocketAddress?, _ plain: String, _ quoted: String)
+        throws
+    {
         let peer = Peer(address: address, believed: .anybody)
         let head = try #require(rewriteRequest(latin1("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), from: peer))
         #expect(head.contains("\r\nX-Forwarded-For: \(plain)\r\nForwarded: for=\(quoted);host=\"x\";proto=http\r\n"))
@@ -98,7 +115,8 @@ func checkRewritten(_ bytes: [UInt8], from peer: Peer) throws {
     let after = try #require(result.head, "\(text(bytes)) became \(text(written))")
     func part(_ all: [UInt8], _ range: ByteRange) -> [UInt8] { all.withUnsafeBytes { Array($0.slice(range)) } }
     #expect(after.length == written.count && after.framing == before.framing && after.version == .v11)
-    #expect(part(written, after.target) == part(bytes, before.target) && part(written, after.methodRange) == part(bytes, before.methodRange))
+    #expect(
+        part(written, after.target) == part(bytes, before.target) && part(written, after.methodRange) == part(bytes, before.methodRange))
     #expect(part(written, after.host) == part(bytes, before.host) && part(written, after.upgrade) == part(bytes, before.upgrade))
     #expect(part(written, after.tenant) == part(bytes, before.tenant))
     let names = text(written).components(separatedBy: "\r\n").dropFirst().map { $0.prefix { $0 != ":" }.lowercased() }

@@ -69,21 +69,22 @@ struct ResponseTests {
         #expect(parseResponse(item.bytes + latin1("body\r\n\r\n")).head?.length == result.head?.length)
     }
 
-    @Test(arguments: [
-        (200, "Content-Length: 5\r\n", CallerTraits(), BodyFraming.length(5), true),
-        (200, "Transfer-Encoding: chunked\r\n", [], .chunked, true),
-        (200, "", [], .untilClose, false),
-        (200, "Content-Length: 5\r\nConnection: close\r\n", [], .length(5), false),
-        (200, "Content-Length: 5\r\n", .isHead, .none, true),
-        (200, "Transfer-Encoding: chunked\r\n", .isHead, .none, true),
-        (200, "", .isHead, .none, true),
-        (204, "Content-Length: 5\r\n", [], .none, true),
-        (304, "Content-Length: 5\r\n", [], .none, true),
-        (304, "Transfer-Encoding: chunked\r\n", [], .none, true),
-        (100, "Content-Length: 5\r\n", [], .none, true),
-        (103, "Link: x\r\n", [], .none, true),
-        (205, "Content-Length: 0\r\n", [], .length(0), true),
-    ] as [(Int, String, CallerTraits, BodyFraming, Bool)])
+    @Test(
+        arguments: [
+            (200, "Content-Length: 5\r\n", CallerTraits(), BodyFraming.length(5), true),
+            (200, "Transfer-Encoding: chunked\r\n", [], .chunked, true),
+            (200, "", [], .untilClose, false),
+            (200, "Content-Length: 5\r\nConnection: close\r\n", [], .length(5), false),
+            (200, "Content-Length: 5\r\n", .isHead, .none, true),
+            (200, "Transfer-Encoding: chunked\r\n", .isHead, .none, true),
+            (200, "", .isHead, .none, true),
+            (204, "Content-Length: 5\r\n", [], .none, true),
+            (304, "Content-Length: 5\r\n", [], .none, true),
+            (304, "Transfer-Encoding: chunked\r\n", [], .none, true),
+            (100, "Content-Length: 5\r\n", [], .none, true),
+            (103, "Link: x\r\n", [], .none, true),
+            (205, "Content-Length: 0\r\n", [], .length(0), true),
+        ] as [(Int, String, CallerTraits, BodyFraming, Bool)])
     func framing(_ status: Int, _ fields: String, _ traits: CallerTraits, _ framing: BodyFraming, _ keeps: Bool) throws {
         let head = try #require(parseResponse(latin1("HTTP/1.1 \(status) x\r\n\(fields)\r\n"), for: traits).head)
         #expect(head.framing == framing && head.keepsAlive == keeps && head.isInterim == (status < 200) && !head.isSwitch)
@@ -91,7 +92,8 @@ struct ResponseTests {
 
     @Test func oldWorkersKeepTheirConnectionOnlyWhenTheySaySo() throws {
         #expect(try !#require(parseResponse(latin1("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n")).head).keepsAlive)
-        #expect(try #require(parseResponse(latin1("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\n")).head).keepsAlive)
+        #expect(
+            try #require(parseResponse(latin1("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\n")).head).keepsAlive)
     }
 
     @Test(arguments: [(409, "1", true), (503, "1", true), (503, "0", false), (503, "true", false), (200, "1", false), (500, "1", false)])
@@ -101,7 +103,8 @@ struct ResponseTests {
     }
 
     @Test(arguments: [
-        ("Upgrade: websocket\r\nConnection: upgrade\r\n", true), ("Upgrade: WebSocket\r\nConnection: x, Upgrade\r\nContent-Length: 3\r\n", true),
+        ("Upgrade: websocket\r\nConnection: upgrade\r\n", true),
+        ("Upgrade: WebSocket\r\nConnection: x, Upgrade\r\nContent-Length: 3\r\n", true),
         ("Upgrade: websocket\r\n", false), ("Connection: upgrade\r\n", false), ("Upgrade: h2c\r\nConnection: upgrade\r\n", false),
     ]) func switchingNeedsItsFields(_ fields: String, _ isValid: Bool) {
         let result = parseResponse(latin1("HTTP/1.1 101 Switching\r\n\(fields)\r\n"), for: [.upgrades, .keepsAlive])
@@ -120,35 +123,59 @@ private let ours = "Leasehold-Lease: web/17.4\r\nLeasehold-Endpoint: pod-7\r\nSe
 
 struct ResponseRewriterTests {
     /// Status line and fields from the worker, the request's traits, and what the caller gets.
-    @Test(arguments: [
-        ("HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 3\r\nDate: d\r\n", .keepsAlive, "HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 3\r\nDate: d\r\n\(ours)"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", [], "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\(ours)Connection: close\r\n"),
-        ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n", .keepsAlive, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\(ours)"),
-        ("HTTP/1.1 200 OK\r\n", .keepsAlive, "HTTP/1.1 200 OK\r\n\(ours)Connection: close\r\n"),
-        ("HTTP/1.1 200\r\nContent-Length: 3\r\n", .keepsAlive, "HTTP/1.1 200 \r\nContent-Length: 3\r\n\(ours)"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: CHUNKED\r\nTrailer: t\r\n", .keepsAlive,
-            "HTTP/1.1 200 OK\r\nTrailer: t\r\n\(ours)Transfer-Encoding: chunked\r\n"),
-        ("HTTP/1.1 200 OK\r\nConnection: close, X\r\nX: 1\r\nKeep-Alive: 5\r\nContent-Length: 3\r\n", .keepsAlive,
-            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\(ours)"),
-        ("HTTP/1.1 200 OK\r\nLeasehold-Lease: x\r\nLeasehold-Anything: y\r\nServer-Timing: w;dur=1\r\nContent-Length: 3\r\n", .keepsAlive,
-            "HTTP/1.1 200 OK\r\nServer-Timing: w;dur=1\r\nContent-Length: 3\r\n\(ours)"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", [.isHTTP10, .keepsAlive], "HTTP/1.0 200 OK\r\n\(ours)Connection: close\r\n"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", [.isHTTP10, .keepsAlive],
-            "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\(ours)Connection: keep-alive\r\n"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", .isHTTP10, "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\(ours)Connection: close\r\n"),
-        ("HTTP/1.1 204 No\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n", .keepsAlive, nil),
-        ("HTTP/1.1 204 No\r\nContent-Length: 3\r\n", .keepsAlive, "HTTP/1.1 204 No\r\n\(ours)"),
-        ("HTTP/1.1 304 No\r\nContent-Length: 3\r\n", .keepsAlive, "HTTP/1.1 304 No\r\nContent-Length: 3\r\n\(ours)"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", [.isHead, .keepsAlive], "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\(ours)"),
-        ("HTTP/1.1 100 Continue\r\n", .keepsAlive, "HTTP/1.1 100 Continue\r\n"),
-        ("HTTP/1.1 103 Early\r\nLink: l\r\nConnection: close\r\n", [], "HTTP/1.1 103 Early\r\nLink: l\r\n"),
-        ("HTTP/1.1 101 Sw\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: a\r\nContent-Length: 1\r\n", [.upgrades, .keepsAlive],
-            "HTTP/1.1 101 Sw\r\nSec-WebSocket-Accept: a\r\n\(ours)Upgrade: websocket\r\nConnection: Upgrade\r\n"),
-        ("HTTP/1.1 426 Up\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n", .keepsAlive,
-            "HTTP/1.1 426 Up\r\nContent-Length: 0\r\n\(ours)Upgrade: websocket\r\nConnection: Upgrade\r\n"),
-        ("HTTP/1.1 200 OK\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n", .keepsAlive,
-            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\(ours)"),
-    ] as [(String, CallerTraits, String?)]) func whatACallerGets(_ response: String, _ traits: CallerTraits, _ expected: String?) {
+    @Test(
+        arguments: [
+            (
+                "HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 3\r\nDate: d\r\n", .keepsAlive,
+                "HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 3\r\nDate: d\r\n\(ours)"
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", [], "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\(ours)Connection: close\r\n"),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n", .keepsAlive, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\(ours)"),
+            ("HTTP/1.1 200 OK\r\n", .keepsAlive, "HTTP/1.1 200 OK\r\n\(ours)Connection: close\r\n"),
+            ("HTTP/1.1 200\r\nContent-Length: 3\r\n", .keepsAlive, "HTTP/1.1 200 \r\nContent-Length: 3\r\n\(ours)"),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: CHUNKED\r\nTrailer: t\r\n", .keepsAlive,
+                "HTTP/1.1 200 OK\r\nTrailer: t\r\n\(ours)Transfer-Encoding: chunked\r\n"
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nConnection: close, X\r\nX: 1\r\nKeep-Alive: 5\r\nContent-Length: 3\r\n", .keepsAlive,
+                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\(ours)"
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nLeasehold-Lease: x\r\nLeasehold-Anything: y\r\nServer-Timing: w;dur=1\r\nContent-Length: 3\r\n",
+                .keepsAlive,
+                "HTTP/1.1 200 OK\r\nServer-Timing: w;dur=1\r\nContent-Length: 3\r\n\(ours)"
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", [.isHTTP10, .keepsAlive],
+                "HTTP/1.0 200 OK\r\n\(ours)Connection: close\r\n"
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", [.isHTTP10, .keepsAlive],
+                "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\(ours)Connection: keep-alive\r\n"
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", .isHTTP10, "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\(ours)Connection: close\r\n"),
+            ("HTTP/1.1 204 No\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n", .keepsAlive, nil),
+            ("HTTP/1.1 204 No\r\nContent-Length: 3\r\n", .keepsAlive, "HTTP/1.1 204 No\r\n\(ours)"),
+            ("HTTP/1.1 304 No\r\nContent-Length: 3\r\n", .keepsAlive, "HTTP/1.1 304 No\r\nContent-Length: 3\r\n\(ours)"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", [.isHead, .keepsAlive], "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\(ours)"),
+            ("HTTP/1.1 100 Continue\r\n", .keepsAlive, "HTTP/1.1 100 Continue\r\n"),
+            ("HTTP/1.1 103 Early\r\nLink: l\r\nConnection: close\r\n", [], "HTTP/1.1 103 Early\r\nLink: l\r\n"),
+            (
+                "HTTP/1.1 101 Sw\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: a\r\nContent-Length: 1\r\n",
+                [.upgrades, .keepsAlive],
+                "HTTP/1.1 101 Sw\r\nSec-WebSocket-Accept: a\r\n\(ours)Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            ),
+            (
+                "HTTP/1.1 426 Up\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n", .keepsAlive,
+                "HTTP/1.1 426 Up\r\nContent-Length: 0\r\n\(ours)Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n", .keepsAlive,
+                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\(ours)"
+            ),
+        ] as [(String, CallerTraits, String?)]) func whatACallerGets(_ response: String, _ traits: CallerTraits, _ expected: String?)
+    {
         #expect(rewriteResponse(latin1(response + "\r\n"), for: traits) == expected.map { $0 + "\r\n" })
     }
 
@@ -157,14 +184,15 @@ struct ResponseRewriterTests {
         #expect(rewriteResponse(response, mayKeep: false)?.hasSuffix("Connection: close\r\n\r\n") == true)
     }
 
-    @Test(arguments: [
-        (CallerTraits.keepsAlive, BodyFraming.chunked, true, ChunkTreatment.withoutTrailers, true),
-        ([.keepsAlive, .takesTrailers], .chunked, true, .whole, true),
-        ([.keepsAlive, .isHTTP10], .chunked, false, .dataOnly, true),
-        ([.keepsAlive, .isHTTP10], .length(3), true, .dataOnly, true),
-        ([.keepsAlive], .untilClose, false, .withoutTrailers, true),
-        ([], .length(3), false, .withoutTrailers, true),
-    ] as [(CallerTraits, BodyFraming, Bool, ChunkTreatment, Bool)])
+    @Test(
+        arguments: [
+            (CallerTraits.keepsAlive, BodyFraming.chunked, true, ChunkTreatment.withoutTrailers, true),
+            ([.keepsAlive, .takesTrailers], .chunked, true, .whole, true),
+            ([.keepsAlive, .isHTTP10], .chunked, false, .dataOnly, true),
+            ([.keepsAlive, .isHTTP10], .length(3), true, .dataOnly, true),
+            ([.keepsAlive], .untilClose, false, .withoutTrailers, true),
+            ([], .length(3), false, .withoutTrailers, true),
+        ] as [(CallerTraits, BodyFraming, Bool, ChunkTreatment, Bool)])
     func plan(_ traits: CallerTraits, _ framing: BodyFraming, _ keeps: Bool, _ chunks: ChunkTreatment, _ passes: Bool) throws {
         var head = try #require(parseResponse(latin1("HTTP/1.1 200 OK\r\n\r\n")).head)
         head.framing = framing
@@ -178,7 +206,8 @@ struct ResponseRewriterTests {
     }
 
     @Test(arguments: [
-        (0, "0"), (1, "0.001"), (10, "0.01"), (999, "0.999"), (1_000, "1"), (1_500, "1.5"), (12_345, "12.345"), (30_000_100, "30000.1"), (-5, "0"),
+        (0, "0"), (1, "0.001"), (10, "0.01"), (999, "0.999"), (1_000, "1"), (1_500, "1.5"), (12_345, "12.345"), (30_000_100, "30000.1"),
+        (-5, "0"),
     ]) func timingIsInMillisecondsWithUpToThreeDecimals(_ microseconds: Int, _ expected: String) {
         #expect(sunk { $0.append(milliseconds: .microseconds(microseconds)) }.text == expected)
     }

@@ -31,14 +31,20 @@ struct RouteTableTests {
     }
 
     @Test(arguments: [
-        ("/a", RouteMatch.route(1)), ("/a/", .route(1)), ("/a/b", .route(2)), ("/a/b/", .route(2)), ("/a/b/c", .route(2)), ("/ab", .route(0)),
+        ("/a", RouteMatch.route(1)), ("/a/", .route(1)), ("/a/b", .route(2)), ("/a/b/", .route(2)), ("/a/b/c", .route(2)),
+        ("/ab", .route(0)),
         ("/a/bc", .route(1)), ("/", .route(0)), ("", .route(0)), ("/A", .route(0)), ("/%61", .route(1)), ("/%61/%62/c", .route(2)),
-        ("/a%3ab", .route(3)), ("/a%3Ab", .route(3)), ("/a:b", .route(0)), ("/a/b%2d", .route(1)), ("/%7Euser", .route(4)), ("/~user/x", .route(4)),
-        ("/a.b", .route(0)), ("/a/...", .route(1)), ("/a/.b", .route(1)), ("/a/..b", .route(1)), ("/a/b..", .route(1)), ("/a;v=1", .route(0)),
+        ("/a%3ab", .route(3)), ("/a%3Ab", .route(3)), ("/a:b", .route(0)), ("/a/b%2d", .route(1)), ("/%7Euser", .route(4)),
+        ("/~user/x", .route(4)),
+        ("/a.b", .route(0)), ("/a/...", .route(1)), ("/a/.b", .route(1)), ("/a/..b", .route(1)), ("/a/b..", .route(1)),
+        ("/a;v=1", .route(0)),
         // What two readers could read as two paths.
-        ("/a/../b", .badRequest), ("/a/./b", .badRequest), ("/..", .badRequest), ("/.", .badRequest), ("/a/..", .badRequest), ("/a/.", .badRequest),
-        ("/%2e%2e/b", .badRequest), ("/a/%2E", .badRequest), ("/a/.%2e/b", .badRequest), ("//", .badRequest), ("//a", .badRequest), ("/a//b", .badRequest),
-        ("/a//", .badRequest), ("/a\\b", .badRequest), ("/a%2fb", .badRequest), ("/a%2Fb", .badRequest), ("/a%5cb", .badRequest), ("/a%5Cb", .badRequest),
+        ("/a/../b", .badRequest), ("/a/./b", .badRequest), ("/..", .badRequest), ("/.", .badRequest), ("/a/..", .badRequest),
+        ("/a/.", .badRequest),
+        ("/%2e%2e/b", .badRequest), ("/a/%2E", .badRequest), ("/a/.%2e/b", .badRequest), ("//", .badRequest), ("//a", .badRequest),
+        ("/a//b", .badRequest),
+        ("/a//", .badRequest), ("/a\\b", .badRequest), ("/a%2fb", .badRequest), ("/a%2Fb", .badRequest), ("/a%5cb", .badRequest),
+        ("/a%5Cb", .badRequest),
         ("/a%00", .badRequest), ("/a%", .badRequest), ("/a%4", .badRequest), ("/a%zz", .badRequest), ("/a%252fb", .route(0)),
     ]) func paths(_ path: String, _ expected: RouteMatch) throws {
         let routes = try table([("*", "/"), ("*", "/a"), ("*", "/a/b/"), ("*", "/a%3Ab"), ("*", "/~user")])
