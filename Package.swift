@@ -17,6 +17,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),  // the example worker only
     ],
     targets: [
         // Pure: values that decide. No sockets, clocks, logging, tasks or Foundation.
@@ -39,10 +40,13 @@ let package = Package(
 
         // The processes.
         .executableTarget(name: "leasehold-watcher", dependencies: ["WatcherCore", "Kubernetes", "ServiceKit"]),
-        .executableTarget(name: "leasehold-pool-keeper", dependencies: ["KeeperCore", "ServiceKit"]),
-        .executableTarget(name: "leasehold-dispatcher", dependencies: ["DispatcherCore", "ServiceKit"]),
+        .executableTarget(name: "leasehold-pool-keeper", dependencies: ["KeeperCore", "ServiceKit", arguments]),
+        .executableTarget(name: "leasehold-dispatcher", dependencies: ["DispatcherCore", "ServiceKit", arguments]),
         .executableTarget(name: "leasehold-scaler", dependencies: ["ScalerCore", "ServiceKit"]),
-        .executableTarget(name: "leasehold-example-worker", dependencies: ["Linux", arguments]),
+        .executableTarget(name: "leasehold-example-worker", dependencies: [
+            arguments, .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
+        ]),
         .executableTarget(name: "leasehold", dependencies: ["ServiceKit"]),  // the operator's command
 
         // Tests.

@@ -1,4 +1,11 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "CLinux.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 
 long lh_send_descriptors(int fd, const void *bytes, size_t n, const int *descriptors, int count) {
     union {
@@ -77,4 +84,47 @@ long lh_raise_descriptor_limit(void) {
     r.rlim_cur = r.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &r) < 0) return -(long)errno;
     return (long)r.rlim_cur;
+}
+
+long lh_splice(int from, int to, size_t n, unsigned flags) {
+    return LH_RESULT(splice(from, NULL, to, NULL, n, flags));
+}
+
+long lh_pipe(int fds[2]) { return LH_RESULT(pipe2(fds, O_CLOEXEC | O_NONBLOCK)); }
+
+long lh_pipe_size(int fd, int bytes) { return LH_RESULT(fcntl(fd, F_SETPIPE_SZ, bytes)); }
+
+long lh_accept(int fd, struct lh_address *peer) {
+    struct sockaddr_storage s;
+    socklen_t length = sizeof s;
+    s.ss_family = AF_UNSPEC;
+    long r = LH_RESULT(accept4(fd, (struct sockaddr *)&s, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (r >= 0) *peer = lh_from_sockaddr(&s);
+    return r;
+}
+
+long lh_peer_credentials(int fd, struct lh_credentials *out) {
+    struct ucred c;
+    socklen_t n = sizeof c;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &n) < 0) return -(long)errno;
+    out->pid = c.pid;
+    out->uid = c.uid;
+    out->gid = c.gid;
+    return 0;
+}
+
+long lh_peer_pidfd(int fd) {
+    int p = -1;
+    socklen_t n = sizeof p;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &p, &n) == 0) return p;
+    struct lh_credentials c;
+    long r = lh_peer_credentials(fd, &c);
+    return r < 0 ? r : lh_pidfd_open(c.pid);
+}
+
+long lh_epoll_wait(int epoll, struct epoll_event *events, int count, int64_t nanoseconds) {
+    if (nanoseconds == 0) return LH_RESULT(epoll_wait(epoll, events, count, 0));
+    if (nanoseconds < 0) return LH_RESULT(epoll_wait(epoll, events, count, -1));
+    struct timespec t = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+    return LH_RESULT(epoll_pwait2(epoll, events, count, &t, NULL));
 }

@@ -3,13 +3,12 @@
 #ifndef LEASEHOLD_CLINUX_H
 #define LEASEHOLD_CLINUX_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+// Compiled as Swift's own Glibc module is, without _GNU_SOURCE: otherwise the two would define one struct in two ways.
+// What needs _GNU_SOURCE, or a header that contradicts glibc's, is in CLinux.c.
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/tcp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -103,12 +102,7 @@ static inline long lh_epoll_control(int epoll, int operation, int fd, uint32_t e
 }
 
 /// `nanoseconds` < 0 waits for ever.
-static inline long lh_epoll_wait(int epoll, struct epoll_event *events, int count, int64_t nanoseconds) {
-    if (nanoseconds == 0) return LH_RESULT(epoll_wait(epoll, events, count, 0));
-    if (nanoseconds < 0) return LH_RESULT(epoll_wait(epoll, events, count, -1));
-    struct timespec t = {nanoseconds / 1000000000, nanoseconds % 1000000000};
-    return LH_RESULT(epoll_pwait2(epoll, events, count, &t, NULL));
-}
+long lh_epoll_wait(int epoll, struct epoll_event *events, int count, int64_t nanoseconds);
 
 static inline uint64_t lh_event_data(const struct epoll_event *e) { return e->data.u64; }
 
@@ -123,13 +117,11 @@ static inline long lh_write(int fd, const void *p, size_t n) { return LH_RESULT(
 static inline long lh_recv(int fd, void *p, size_t n, int flags) { return LH_RESULT(recv(fd, p, n, flags)); }
 static inline long lh_send(int fd, const void *p, size_t n, int flags) { return LH_RESULT(send(fd, p, n, flags | MSG_NOSIGNAL)); }
 
-static inline long lh_splice(int from, int to, size_t n, unsigned flags) {
-    return LH_RESULT(splice(from, NULL, to, NULL, n, flags));
-}
-static const unsigned LH_SPLICE_MOVE_NONBLOCK = SPLICE_F_MOVE | SPLICE_F_NONBLOCK, LH_SPLICE_MORE = SPLICE_F_MORE;
+long lh_splice(int from, int to, size_t n, unsigned flags);
+static const unsigned LH_SPLICE_MOVE_NONBLOCK = 1 | 2;  // SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 
-static inline long lh_pipe(int fds[2]) { return LH_RESULT(pipe2(fds, O_CLOEXEC | O_NONBLOCK)); }
-static inline long lh_pipe_size(int fd, int bytes) { return LH_RESULT(fcntl(fd, F_SETPIPE_SZ, bytes)); }
+long lh_pipe(int fds[2]);
+long lh_pipe_size(int fd, int bytes);
 
 static inline long lh_unread(int fd) {
     int n = 0;
@@ -138,14 +130,7 @@ static inline long lh_unread(int fd) {
 
 // Sockets
 
-static inline long lh_accept(int fd, struct lh_address *peer) {
-    struct sockaddr_storage s;
-    socklen_t length = sizeof s;
-    s.ss_family = AF_UNSPEC;
-    long r = LH_RESULT(accept4(fd, (struct sockaddr *)&s, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (r >= 0) *peer = lh_from_sockaddr(&s);
-    return r;
-}
+long lh_accept(int fd, struct lh_address *peer);
 
 static inline long lh_socket(int domain, int type) { return LH_RESULT(socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)); }
 
@@ -199,13 +184,7 @@ static inline struct lh_address lh_peer_address(int fd) {
 }
 
 /// `tcpi_bytes_acked` (linux/tcp.h, since 4.1): what the other host has acknowledged, a SYN or FIN not counted here.
-static inline long lh_bytes_acked(int fd) {
-    struct tcp_info info;
-    socklen_t n = sizeof info;
-    memset(&info, 0, sizeof info);
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0) return -(long)errno;
-    return (long)info.tcpi_bytes_acked;
-}
+long lh_bytes_acked(int fd);
 
 /// A Unix-domain address. A leading '@' names the abstract namespace. Returns 0, or -ENAMETOOLONG.
 static inline long lh_unix_address(const char *path, struct sockaddr_un *out, socklen_t *length) {
@@ -251,31 +230,12 @@ struct lh_credentials {
 };
 
 /// SO_PEERCRED of a connected Unix socket.
-static inline long lh_peer_credentials(int fd, struct lh_credentials *out) {
-    struct ucred c;
-    socklen_t n = sizeof c;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &n) < 0) return -(long)errno;
-    out->pid = c.pid;
-    out->uid = c.uid;
-    out->gid = c.gid;
-    return 0;
-}
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
+long lh_peer_credentials(int fd, struct lh_credentials *out);
 
 static inline long lh_pidfd_open(int pid) { return LH_RESULT(syscall(SYS_pidfd_open, pid, 0)); }
 
 /// A pidfd of the peer: SO_PEERPIDFD (Linux 6.5), else pidfd_open of SO_PEERCRED's pid.
-static inline long lh_peer_pidfd(int fd) {
-    int p = -1;
-    socklen_t n = sizeof p;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &p, &n) == 0) return p;
-    struct lh_credentials c;
-    long r = lh_peer_credentials(fd, &c);
-    return r < 0 ? r : lh_pidfd_open(c.pid);
-}
+long lh_peer_pidfd(int fd);
 
 static inline long lh_pidfd_signal(int pidfd, int signal) { return LH_RESULT(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0)); }
 

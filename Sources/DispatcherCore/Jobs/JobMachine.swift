@@ -133,7 +133,7 @@ public struct JobMachine: Sendable {
         if isKeeperUp { actions.append(.sendTicket(id)) }
     }
 
-    private mutating func refused(_ refusal: Refusal, _ actions: inout [Action]) {
+    private mutating func refused(_ refusal: Wire.Refusal, _ actions: inout [Action]) {
         let id = JobID(refusal.ticket)
         // Expected race: the refusal crossed the job's cancel.
         guard let job = self[id], job.phase == .waiting else { return }
