@@ -9,7 +9,8 @@ import Wire
 @Suite struct Reports {
     private let endpoint = Endpoint(
         id: EndpointID(uid: "u-1"), uid: "u-1", name: "browser-0",
-        addresses: [.loopback(port: 21_000), SocketAddress(family: .v6, high: 0, low: 1, port: 21_000)], node: "n1", zone: "z", isLocal: true)
+        addresses: [.loopback(port: 21_000), SocketAddress(family: .v6, high: 0, low: 1, port: 21_000)], node: "n1", zone: "z",
+        isLocal: true)
 
     @Test func aPoolsNumbersAreThoseOfItsState() {
         var state = PoolState(pool: PoolID(name: "browsers"))
@@ -48,7 +49,8 @@ import Wire
 
     @Test func aLeaseAndATicketTellTheirSeat() {
         let lease = LeaseReport(
-            lease: LeaseID(epoch: 1_700_000_000, counter: 7), pool: "browsers", endpoint: "u-1", address: .loopback(port: 21_000), seat: "0",
+            lease: LeaseID(epoch: 1_700_000_000, counter: 7), pool: "browsers", endpoint: "u-1", address: .loopback(port: 21_000),
+            seat: "0",
             age: .seconds(65), ending: true, probe: false)
         #expect(
             Table([lease]).render(coloured: false) == """
