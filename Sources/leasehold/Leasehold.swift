@@ -13,6 +13,7 @@ struct Leasehold: ParsableCommand {
         version: Version.current,
         subcommands: [VersionCommand.self, Completions.self],
         groupedSubcommands: [
+            CommandGroup(name: "Run", subcommands: [Up.self, Demo.self]),
             CommandGroup(name: "Look", subcommands: [Check.self, Show.self]),
             CommandGroup(name: "Change", subcommands: [Drain.self, Undrain.self, Quarantine.self, Pause.self, Resume.self]),
         ])
