@@ -1,0 +1,58 @@
+import Model
+import Wire
+
+/// One link of a dispatcher, as the shell numbers it; never used again for another link.
+public struct DispatcherID: Hashable, Sendable {
+    public var rawValue: UInt64
+    @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue }
+}
+
+/// One process of a dispatcher: the number that it drew at its start.
+public struct InstanceID: Hashable, Sendable {
+    public var rawValue: UInt64
+    @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue }
+}
+
+/// A dispatcher process that is believed alive: what the roster file names.
+public struct RosterEntry: Hashable, Sendable {
+    public var instance: InstanceID
+    public var seat: String
+    public init(instance: InstanceID, seat: String) {
+        self.instance = instance
+        self.seat = seat
+    }
+}
+
+/// What the operator asks for an endpoint or a pool. Endpoints are named by UID, name or address.
+public enum OperatorVerb: Hashable, Sendable {
+    /// Takes nothing new until `undrain`. A nil pool means wherever the endpoint is.
+    case drain(endpoint: String, pool: PoolID?)
+    /// Takes back a drain and ends a quarantine.
+    case undrain(endpoint: String, pool: PoolID?)
+    case quarantine(endpoint: String, pool: PoolID?, duration: Duration)
+    /// Grants nothing; with `refuse`, answers those who wait and those who come at once.
+    case pause(PoolID, refuse: Bool)
+    case resume(PoolID)
+}
+
+extension Keeper {
+    /// What happened.
+    public enum Input: Sendable {
+        /// A dispatcher's hello was accepted; it tells what it holds next.
+        case dispatcherConnected(DispatcherID, instance: InstanceID, seat: String)
+        /// The link is over; its process may live. Its tickets are suspended, its leases stay.
+        case dispatcherLinkEnded(DispatcherID)
+        /// Proof of death (a pidfd). What the process said before must have been handed in before this.
+        case dispatcherDied(InstanceID)
+        case request(DispatcherID, LeasingRequest)
+        case endpoints(EndpointsMessage)
+        /// The link to the watcher ended: an unfinished snapshot is dropped, everything known stays.
+        case endpointsLost
+        case scaling(ScalingRequest)
+        case operated(OperatorVerb)
+        /// The complete set of pools after a reload.
+        case policiesChanged([PoolPolicy])
+        /// ``Keeper/nextWake`` has come.
+        case wake
+    }
+}

@@ -1,0 +1,121 @@
+import Model
+import Wire
+
+// What the scaler and the operator ask.
+
+extension Keeper {
+    mutating func scalingRequested(_ request: ScalingRequest, at now: Instant, _ actions: inout [Action]) {
+        switch request {
+        case .drainIdle(let pool, let idleFor, let most): drainIdle(pool, idleFor, most, at: now, &actions)
+        case .drain(let id):
+            if let e = endpointSlots[id] {
+                endpoints[e].drainedByScaler = true
+                endpoints[e].owesDrained = true
+                move(e, .entered, at: now)
+                // Until recovery is over a lease may still be asserted.
+                if isRecovering { heldDrains.append(id) } else { payDrained(e, &actions) }
+            } else if isRecovering {
+                heldDrains.append(id)
+            } else {
+                actions.append(.scaling(.drained(id)))
+            }
+        case .undrain(let id):
+            heldDrains.removeAll { $0 == id }
+            guard let e = endpointSlots[id], endpoints[e].drainedByScaler else { return }
+            endpoints[e].drainedByScaler = false
+            endpoints[e].owesDrained = false
+            move(e, .entered, at: now)
+        }
+    }
+
+    /// The longest idle first; O(1) for each that is drained.
+    private mutating func drainIdle(_ pool: PoolID, _ idleFor: Duration, _ most: UInt32, at now: Instant, _ actions: inout [Action]) {
+        let p = poolSlots[UInt64(pool.rawValue)]
+        guard p != .null, !isRecovering else { return }
+        for _ in 0..<most {
+            let m = pools[p].idle.head
+            guard m != .null, members[m].idleSince + idleFor <= now else { return }
+            let e = members[m].endpoint
+            endpoints[e].drainedByScaler = true
+            endpoints[e].owesDrained = true
+            move(e, .entered, at: now)
+            payDrained(e, &actions)
+        }
+    }
+
+    /// Tells the scaler that the endpoint it drains has no lease left.
+    mutating func payDrained(_ e: Slot, _ actions: inout [Action]) {
+        guard endpoints[e].owesDrained, endpoints[e].used == 0, !isRecovering else { return }
+        endpoints[e].owesDrained = false
+        actions.append(.scaling(.drained(endpoints[e].id)))
+    }
+
+    mutating func operated(_ verb: OperatorVerb, at now: Instant, _ actions: inout [Action]) {
+        var count: UInt32 = 0
+        switch verb {
+        case .drain(let text, let pool):
+            for (e, _) in endpoints(named: text, in: pool) {
+                endpoints[e].drainedByOperator = true
+                move(e, .entered, at: now)
+                count += 1
+            }
+        case .undrain(let text, let pool):
+            for (e, _) in endpoints(named: text, in: pool) {
+                endpoints[e].drainedByOperator = false
+                endpoints[e].drainedByScaler = false
+                endpoints[e].owesDrained = false
+                if endpoints[e].isQuarantined { endQuarantine(e, at: now, &actions) } else { move(e, .entered, at: now) }
+                count += 1
+            }
+        case .quarantine(let text, let pool, let duration):
+            for (e, p) in endpoints(named: text, in: pool) {
+                quarantine(e, p, .byOperator, lasting: duration, at: now, &actions)
+                count += 1
+            }
+        case .pause(let pool, let refuse):
+            let p = poolSlots[UInt64(pool.rawValue)]
+            if p != .null, pools[p].isConfigured {
+                pools[p].state.isPaused = true
+                pools[p].refusesWhilePaused = refuse
+                touch(p)
+                if refuse { refuseAll(p, at: now, &actions) }
+                count = 1
+            }
+        case .resume(let pool):
+            let p = poolSlots[UInt64(pool.rawValue)]
+            if p != .null, pools[p].isConfigured {
+                pools[p].state.isPaused = false
+                pools[p].refusesWhilePaused = false
+                touch(p)
+                count = 1
+            }
+        }
+        actions.append(.operated(count: count))
+    }
+
+    /// Refuses every ticket in the pool's queue, first come first; O(n).
+    mutating func refuseAll(_ p: Slot, at now: Instant, _ actions: inout [Action]) {
+        while true {
+            let t = pools[p].first(tickets)
+            if t == .null { return }
+            refuseWaiting(t, at: now, &actions)
+        }
+    }
+
+    /// Endpoints that a person means: by UID, id, name, address and port, or address. Each once; O(n).
+    private func endpoints(named text: String, in pool: PoolID?) -> [(endpoint: Slot, pool: Slot)] {
+        var found: [(Slot, Slot)] = []
+        let id = EndpointID(uid: text)
+        for p in poolOrder where pool == nil || pools[p].policy.id == pool {
+            for m in pools[p].members.slots(poolLinks) {
+                let e = members[m].endpoint
+                let description = descriptions[Int(m)]
+                let isMeant =
+                    endpoints[e].id == id || description.uid == text || description.name == text
+                    || description.addresses.contains { $0.description == text || $0.ip == text }
+                if isMeant, !found.contains(where: { $0.0 == e }) { found.append((e, p)) }
+            }
+        }
+        return found
+    }
+}

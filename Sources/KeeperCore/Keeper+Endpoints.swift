@@ -1,0 +1,197 @@
+import Model
+import Wire
+
+// An endpoint's way through its states: `move` is the one function that changes them.
+
+extension Keeper {
+    /// Where an endpoint that turns free goes in its pools' order.
+    enum Place {
+        /// A job had it: most recently used.
+        case used
+        /// A job gave it back untouched: it is still the next.
+        case unused
+        /// New, back from being set aside, or probed: taken last.
+        case entered
+    }
+
+    /// What the member's pool counts its endpoint as; nil when it is only remembered.
+    func state(of member: Member, _ endpoint: EndpointRecord) -> EndpointState? {
+        if endpoint.used > 0 {
+            let isOpen = endpoint.used < endpoint.slots && member.isUsable && !member.isGone && endpoint.isWilling
+            if isOpen { return .free }
+            return endpoint.used == endpoint.ending ? .ending : .leased
+        }
+        if member.isGone { return nil }
+        if endpoint.isDraining { return .draining }
+        if !member.isUsable { return .unready }
+        if endpoint.isQuarantined { return .quarantined }
+        return endpoint.recovery == .none ? .free : .recovering
+    }
+
+    /// Brings every pool's view of an endpoint in line with its record. Cost: the number of its pools.
+    mutating func move(_ e: Slot, _ place: Place, at now: Instant) {
+        var m = endpoints[e].firstMember
+        while m != .null {
+            let state = state(of: members[m], endpoints[e])
+            let old = members[m].state
+            if state != old {
+                let p = members[m].pool
+                if let old { pools[p].count(old, isLocal: members[m].isLocal, by: .max) }  // one less, modulo 2³²
+                if let state { pools[p].count(state, isLocal: members[m].isLocal, by: 1) }
+                members[m].state = state
+                touch(p)
+            }
+            if state == .free {
+                if old != .free || place == .used { list(m, place) }
+            } else if members[m].list != .none {
+                unlist(m)
+            }
+            if members[m].isLocal { noteIdle(m, at: now) }
+            m = members[m].nextOfEndpoint
+        }
+        if endpoints[e].goneMembers > 0, endpoints[e].used == 0 { reap(e) }
+    }
+
+    /// Puts a free member where its pool's order takes it from, or moves it there.
+    mutating func list(_ m: Slot, _ place: Place) {
+        let p = members[m].pool
+        let node = endpoints[members[m].endpoint].node
+        let isAvoided = node != .null && nodes[node].isAvoided
+        let atTail =
+            switch (place, pools[p].policy.order) {
+            case (.used, .spread), (.used, .pack), (.unused, .pack), (.entered, .spread): true
+            case (.unused, .spread), (.entered, .pack): false
+            }
+        unlist(m)
+        members[m].list = isAvoided ? .avoided : .free
+        switch (isAvoided, atTail) {
+        case (false, true): pools[p].free.append(m, &freeLinks)
+        case (false, false): pools[p].free.prepend(m, &freeLinks)
+        case (true, true): pools[p].avoided.append(m, &freeLinks)
+        case (true, false): pools[p].avoided.prepend(m, &freeLinks)
+        }
+    }
+
+    private mutating func unlist(_ m: Slot) {
+        switch members[m].list {
+        case .none: return
+        case .free: pools[members[m].pool].free.remove(m, &freeLinks)
+        case .avoided: pools[members[m].pool].avoided.remove(m, &freeLinks)
+        }
+        members[m].list = .none
+    }
+
+    /// Local workers without a job, in the order in which they became so. A probe does not end idleness.
+    private mutating func noteIdle(_ m: Slot, at now: Instant) {
+        let (p, e) = (members[m].pool, members[m].endpoint)
+        let isIdle = endpoints[e].jobs == 0 && members[m].isUsable && !members[m].isGone && endpoints[e].isWilling
+        if isIdle == members[m].isIdle { return }
+        members[m].isIdle = isIdle
+        if isIdle {
+            members[m].idleSince = now
+            pools[p].idle.append(m, &idleLinks)
+        } else {
+            pools[p].idle.remove(m, &idleLinks)
+        }
+    }
+
+    /// Whether any source that still names it says that it takes nothing.
+    func isUnready(_ e: Slot) -> Bool {
+        var m = endpoints[e].firstMember
+        while m != .null {
+            if !members[m].isUsable, !members[m].isGone { return true }
+            m = members[m].nextOfEndpoint
+        }
+        return false
+    }
+
+    func member(of e: Slot, in p: Slot) -> Slot {
+        var m = endpoints[e].firstMember
+        while m != .null, members[m].pool != p { m = members[m].nextOfEndpoint }
+        return m
+    }
+
+    mutating func addEndpoint(_ id: EndpointID, at now: Instant) -> Slot {
+        let e = endpoints.insert(EndpointRecord(id: id, lastLeaseEnd: now))
+        nodeLinks.cover(e, with: Links())
+        endpointSlots[id] = e
+        return e
+    }
+
+    /// A place in a pool, not yet counted.
+    mutating func addMember(_ e: Slot, _ p: Slot, _ description: Endpoint, address: SocketAddress, isGone: Bool) -> Slot {
+        let m = members.insert(
+            Member(
+                pool: p, endpoint: e, nextOfEndpoint: endpoints[e].firstMember, isGone: isGone, isUsable: description.isUsable,
+                isLocal: description.isLocal, address: address))
+        endpoints[e].firstMember = m
+        if isGone { endpoints[e].goneMembers += 1 } else { pools[p].existing += 1 }
+        if Int(m) < descriptions.count { descriptions[Int(m)] = description } else { descriptions.append(description) }
+        poolLinks.cover(m, with: Links())
+        freeLinks.cover(m, with: Links())
+        idleLinks.cover(m, with: Links())
+        pools[p].members.append(m, &poolLinks)
+        setSlots(e)
+        touch(p)
+        return m
+    }
+
+    /// The least of the configured pools' slots: pools that reach the same endpoint share them.
+    mutating func setSlots(_ e: Slot) {
+        var least = Int.max
+        var m = endpoints[e].firstMember
+        while m != .null {
+            let p = members[m].pool
+            if pools[p].isConfigured { least = min(least, pools[p].policy.slots) }
+            m = members[m].nextOfEndpoint
+        }
+        endpoints[e].slots = least == .max ? 1 : Int32(clamping: max(1, least))
+    }
+
+    /// Drops the places that no source names any more, and the endpoint with the last of them.
+    private mutating func reap(_ e: Slot) {
+        if endpoints[e].isRemembered { return }
+        var m = endpoints[e].firstMember
+        var previous = Slot.null
+        while m != .null {
+            let next = members[m].nextOfEndpoint
+            if members[m].isGone {
+                if previous == .null {
+                    endpoints[e].firstMember = next
+                } else {
+                    members[previous].nextOfEndpoint = next
+                }
+                pools[members[m].pool].members.remove(m, &poolLinks)
+                members.remove(m)
+            } else {
+                previous = m
+            }
+            m = next
+        }
+        endpoints[e].goneMembers = 0
+        if endpoints[e].firstMember == .null {
+            setNode(e, "")
+            setTimer(e, .never)
+            endpointSlots[endpoints[e].id] = nil
+            endpoints.remove(e)
+        } else {
+            setSlots(e)
+        }
+    }
+
+    /// At most one timer per endpoint: the end of its quarantine or settling, or else its next probe.
+    func timer(of e: Slot) -> Instant { timers.deadline(of: Timer.endpoint.number(e)) }
+    mutating func setTimer(_ e: Slot, _ deadline: Instant) { timers.set(Timer.endpoint.number(e), to: deadline) }
+
+    mutating func endpointTimer(_ e: Slot, at now: Instant, _ actions: inout [Action]) {
+        if endpoints[e].isQuarantined {
+            endQuarantine(e, at: now, &actions)
+        } else if endpoints[e].recovery == .settling {
+            endpoints[e].recovery = .none
+            scheduleProbe(e, at: now)
+            move(e, .entered, at: now)
+        } else {
+            probe(e, at: now, &actions)
+        }
+    }
+}

@@ -1,0 +1,123 @@
+import Model
+import Wire
+
+extension Keeper {
+    /// Checks every list, table and counter against every other, and the promises of the design; O(n).
+    ///
+    /// Traps with the sentence that does not hold: that is our bug, never a peer's doing.
+    public func checkInvariants() {
+        precondition(touched.isEmpty, "a touched pool was not finished")
+        var openLeases: [Slot: (used: Int32, ending: Int32, probes: Int32)] = [:]
+        var jobs: [Slot: UInt32] = [:]
+        var waiting: [Slot: UInt32] = [:]
+        checkDispatchers(&openLeases, &jobs, &waiting)
+        checkEndpoints(openLeases)
+        for p in poolOrder {
+            precondition(pools[p].state.leases == jobs[p, default: 0], "a pool's open leases are miscounted")
+            precondition(pools[p].state.queued == waiting[p, default: 0], "a pool's tickets are miscounted")
+            checkPool(p)
+        }
+    }
+
+    private func checkDispatchers(
+        _ openLeases: inout [Slot: (used: Int32, ending: Int32, probes: Int32)], _ jobs: inout [Slot: UInt32],
+        _ waiting: inout [Slot: UInt32]
+    ) {
+        var leaseCount = 0
+        var ticketCount = 0
+        for d in dispatcherOrder {
+            let dispatcher = dispatchers[d]
+            precondition(
+                (dispatcher.phase == .up || dispatcher.phase == .asserting) == (dispatcher.link != nil), "a dispatcher's link and phase differ")
+            if let link = dispatcher.link { precondition(linkSlots[link.rawValue] == d, "a link is not found") }
+            for l in dispatcher.leases.slots(leaseLinks) {
+                let lease = leases[l]
+                precondition(lease.dispatcher == d && slot(of: lease.id) == l, "a lease is not found by its token")
+                precondition(lease.id <= latest, "a lease is newer than the newest token")
+                openLeases[lease.endpoint, default: (0, 0, 0)].used += 1
+                if lease.isEnding { openLeases[lease.endpoint, default: (0, 0, 0)].ending += 1 }
+                if lease.isProbe { openLeases[lease.endpoint, default: (0, 0, 0)].probes += 1 } else { jobs[lease.pool, default: 0] += 1 }
+                precondition(member(of: lease.endpoint, in: lease.pool) != .null, "a leased endpoint has left its pool")
+                leaseCount += 1
+            }
+            for t in dispatcher.tickets.slots(tickets.ownerLinks) {
+                precondition(
+                    tickets[t].dispatcher == d && dispatcher.ticketSlots[tickets[t].id.rawValue] == t, "a ticket is not found by its id")
+                precondition(tickets[t].place == .suspended || dispatcher.phase == .up, "a ticket waits for a dispatcher that is not up")
+                waiting[tickets[t].pool, default: 0] += 1
+                ticketCount += 1
+            }
+        }
+        precondition(leaseCount == leases.count && leaseCount == leaseSlots.count + inheritedLeases.count, "leases are lost")
+        precondition(ticketCount == tickets.count, "tickets are lost")
+        precondition(isRecovering || !dispatcherOrder.contains { dispatchers[$0].blocksRecovery }, "recovery ended too early")
+    }
+
+    private func checkEndpoints(_ openLeases: [Slot: (used: Int32, ending: Int32, probes: Int32)]) {
+        precondition(endpointSlots.count == endpoints.count, "endpoints are lost")
+        var memberCount = 0
+        for (id, e) in endpointSlots {
+            let endpoint = endpoints[e]
+            precondition(endpoint.id == id && endpoint.firstMember != .null, "an endpoint is in no pool")
+            let open = openLeases[e] ?? (0, 0, 0)
+            precondition(
+                endpoint.used == open.used && endpoint.ending == open.ending && endpoint.probes == open.probes,
+                "an endpoint's open leases are miscounted")
+            var gone: Int32 = 0
+            var m = endpoint.firstMember
+            while m != .null {
+                let member = members[m]
+                precondition(member.endpoint == e, "an endpoint's member belongs to another")
+                precondition(member.state == state(of: member, endpoint), "an endpoint is counted in a state that it is not in")
+                precondition((member.state == .free) == (member.list != .none), "a free endpoint is not on offer, or another is")
+                precondition(member.state != .free || endpoint.used < endpoint.slots, "an endpoint on offer has no open slot")
+                if member.isGone { gone += 1 }
+                memberCount += 1
+                m = member.nextOfEndpoint
+            }
+            precondition(gone == endpoint.goneMembers && (gone == 0 || endpoint.isRemembered), "a place that is gone was kept")
+            precondition(!endpoint.isQuarantined || timer(of: e) != .never, "a quarantine has no end")
+            precondition(endpoint.recovery != .settling || timer(of: e) != .never, "settling has no end")
+        }
+        precondition(memberCount == members.count, "members are lost")
+    }
+
+    private func checkPool(_ p: Slot) {
+        let pool = pools[p]
+        precondition(poolSlots[UInt64(pool.policy.id.rawValue)] == p && !pool.isTouched, "a pool is not found by its id")
+        var counted = PoolState(pool: pool.policy.id)
+        var existing = 0
+        var listed = 0
+        for m in pool.members.slots(poolLinks) {
+            let member = members[m]
+            precondition(member.pool == p, "a pool's member belongs to another")
+            if !member.isGone { existing += 1 }
+            if member.list != .none { listed += 1 }
+            guard let state = member.state else { continue }
+            switch state {
+            case .unready: counted.unready += 1
+            case .free: counted.free += 1
+            case .leased: counted.leased += 1
+            case .ending: counted.ending += 1
+            case .recovering: counted.recovering += 1
+            case .quarantined: counted.quarantined += 1
+            case .draining: counted.draining += 1
+            }
+            if !member.isLocal, state != .unready, state != .draining { counted.remote += 1 }
+        }
+        counted.leases = pool.state.leases
+        counted.queued = pool.state.queued
+        counted.isPaused = pool.state.isPaused
+        precondition(counted == pool.state, "a pool's endpoints are miscounted")
+        precondition(existing == pool.existing, "a pool's existing endpoints are miscounted")
+        precondition(
+            pool.free.slots(freeLinks).count + pool.avoided.slots(freeLinks).count == listed, "a pool's free lists are broken")
+        precondition(!canGrant(p) || pool.first(tickets) == .null, "an endpoint is idle while a ticket waits for it")
+        precondition(budgets.deadline(of: p) == pool.earliestDeadline(tickets).at, "a budget has no timer")
+        let queued = pool.standard.slots(tickets) + pool.own.slots(tickets)
+        precondition(queued.allSatisfy { tickets[$0].place != .suspended && tickets[$0].pool == p }, "a queue holds another's ticket")
+        if let first = queued.min(by: { tickets[$0].order < tickets[$1].order }) {
+            precondition(pool.first(tickets) == first, "the oldest ticket is not first")
+        }
+    }
+}

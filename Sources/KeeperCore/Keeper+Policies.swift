@@ -1,0 +1,60 @@
+import Model
+import Wire
+
+// Pools come and go with configuration.
+
+extension Keeper {
+    /// The pool's slot; one that configuration does not name (yet) is made to remember its endpoints.
+    mutating func poolSlot(_ id: PoolID) -> Slot {
+        let known = poolSlots[UInt64(id.rawValue)]
+        if known != .null { return known }
+        var policy = PoolPolicy(name: "")
+        policy.id = id
+        return addPool(Pool(policy: policy, isConfigured: false))
+    }
+
+    private mutating func addPool(_ pool: Pool) -> Slot {
+        let p = pools.insert(pool)
+        poolSlots.insert(UInt64(pool.policy.id.rawValue), p)
+        poolOrder.append(p)
+        return p
+    }
+
+    mutating func configure(_ policy: PoolPolicy) {
+        let known = poolSlots[UInt64(policy.id.rawValue)]
+        if known == .null {
+            let p = addPool(Pool(policy: policy, isConfigured: true))
+            pools[p].isReported = true
+            touch(p)
+        } else if !pools[known].isConfigured || pools[known].policy != policy {
+            pools[known].adopt(policy)
+            pools[known].isReported = true
+            touch(known)
+        }
+    }
+
+    /// A reload. Waiting tickets and open leases stay; of a pool that is gone only the leases do.
+    mutating func policiesChanged(_ policies: [PoolPolicy], at now: Instant, _ actions: inout [Action]) {
+        let ids = Set(policies.map(\.id))
+        for p in poolOrder where pools[p].isConfigured && !ids.contains(pools[p].policy.id) {
+            refuseRetired(p, at: now, &actions)
+        }
+        for policy in policies { configure(policy) }
+        for p in touched {
+            for m in pools[p].members.slots(poolLinks) {
+                let e = members[m].endpoint
+                setSlots(e)
+                if !endpoints[e].isQuarantined, endpoints[e].recovery != .settling { scheduleProbe(e, at: now) }
+                move(e, .entered, at: now)
+            }
+        }
+    }
+
+    private mutating func refuseRetired(_ p: Slot, at now: Instant, _ actions: inout [Action]) {
+        pools[p].isConfigured = false
+        pools[p].state.isPaused = false
+        pools[p].refusesWhilePaused = false
+        touch(p)
+        refuseAll(p, at: now, &actions)
+    }
+}

@@ -1,0 +1,46 @@
+import Model
+
+/// One open lease.
+struct LeaseRecord: Sendable {
+    var id: LeaseID
+    var pool: Slot
+    var endpoint: Slot
+    var dispatcher: Slot
+    /// The assertion of its dispatcher that named it last.
+    var told: UInt32
+    var isEnding = false
+    var isProbe: Bool
+    var since: Instant
+}
+
+/// One process that holds or may hold leases.
+struct DispatcherRecord: Sendable {
+    enum Phase: UInt8, Sendable {
+        /// On the roster, not heard of since our start. Leaves to asserting, dead.
+        case expected
+        /// Connected, telling what it holds. Leaves to up, away, dead.
+        case asserting
+        /// Connected, and everything it holds is known. Leaves to away, asserting (a new link), dead.
+        case up
+        /// No link, but no proof of death: leases kept, tickets suspended. Leaves to asserting, dead.
+        case away
+        /// Its death is proven; here until its leases have ended. Leaves to gone.
+        case dead
+    }
+
+    var instance: InstanceID
+    var seat: String
+    var link: DispatcherID?
+    var phase: Phase
+    /// Counts its connections; what was last told in an earlier one does not hold any more.
+    var assertion: UInt32 = 0
+    /// Recovery waits for it.
+    var blocksRecovery = false
+    /// When its leases end, once it is dead.
+    var leasesUntil = Instant.never
+    /// When recovery stops waiting for it, once it is dead.
+    var blocksUntil = Instant.never
+    var leases = SlotList()
+    var tickets = SlotList()
+    var ticketSlots = SlotTable()
+}

@@ -1,0 +1,103 @@
+import Model
+
+/// A waiting job.
+struct TicketRecord: Sendable {
+    /// Where the record is filed.
+    enum Place: UInt8, Sendable {
+        /// Its dispatcher is away or still tells what it holds: counted, never granted. Leaves to listed or late.
+        case suspended
+        /// In its queue's list. Leaves by grant, refusal, cancel, or to suspended.
+        case listed
+        /// In its queue's heap, because it came after younger ones. Leaves as listed does.
+        case late
+    }
+
+    var id: TicketID
+    var arrival: Instant
+    var sequence: UInt64
+    /// Nanoseconds from arrival; negative takes the pool's.
+    var budget: Int64
+    var pool: Slot
+    var dispatcher: Slot
+    var place: Place
+    var isRequeued: Bool
+    var urgency: Urgency
+    /// The assertion of its dispatcher that named it last.
+    var told: UInt32
+    var bytes: UInt32
+
+    var hasOwnBudget: Bool { budget >= 0 }
+    var order: SlotHeap.Entry { SlotHeap.Entry(key: arrival.nanoseconds, tie: sequence, slot: .null) }
+}
+
+/// All tickets of all pools, with the columns that queues and dispatchers link them by.
+struct Tickets: Sendable {
+    private var slab = Slab<TicketRecord>()
+    /// Neighbours in a queue's list.
+    var queueLinks: LinkColumn = []
+    /// Neighbours among the tickets of one dispatcher.
+    var ownerLinks: LinkColumn = []
+    var latePositions: SlotHeap.Positions = []
+    var deadlinePositions: SlotHeap.Positions = []
+
+    var count: Int { slab.count }
+
+    mutating func insert(_ record: TicketRecord) -> Slot {
+        let slot = slab.insert(record)
+        queueLinks.cover(slot, with: Links())
+        ownerLinks.cover(slot, with: Links())
+        latePositions.cover(slot, with: -1)
+        deadlinePositions.cover(slot, with: -1)
+        return slot
+    }
+
+    mutating func remove(_ slot: Slot) { slab.remove(slot) }
+
+    subscript(slot: Slot) -> TicketRecord {
+        @inline(__always) _read { yield slab[slot] }
+        @inline(__always) _modify { yield &slab[slot] }
+    }
+}
+
+/// Tickets by arrival, then by the order in which they were told.
+///
+/// A ticket that is no older than the last one goes to the end of a list in O(1). One that comes back to its place
+/// (requeued, told again) goes to a heap beside it in O(log n). The first of the queue is the older of both fronts.
+struct TicketQueue: Sendable {
+    private(set) var list = SlotList()
+    private(set) var late = SlotHeap()
+
+    var isEmpty: Bool { list.isEmpty && late.isEmpty }
+
+    /// `Slot.null` when empty. O(1).
+    func first(_ tickets: borrowing Tickets) -> Slot {
+        guard let late = late.first else { return list.head }
+        guard list.head != .null else { return late.slot }
+        return late < tickets[list.head].order ? late.slot : list.head
+    }
+
+    mutating func insert(_ slot: Slot, _ tickets: inout Tickets) {
+        if list.tail == .null || !(tickets[slot].order < tickets[list.tail].order) {
+            tickets[slot].place = .listed
+            list.append(slot, &tickets.queueLinks)
+        } else {
+            var entry = tickets[slot].order
+            entry.slot = slot
+            tickets[slot].place = .late
+            late.insert(entry, &tickets.latePositions)
+        }
+    }
+
+    /// `slot` must be in this queue; it is suspended afterwards.
+    mutating func remove(_ slot: Slot, _ tickets: inout Tickets) {
+        switch tickets[slot].place {
+        case .listed: list.remove(slot, &tickets.queueLinks)
+        case .late: late.remove(slot, &tickets.latePositions)
+        case .suspended: preconditionFailure("a suspended ticket is in no queue")
+        }
+        tickets[slot].place = .suspended
+    }
+
+    /// Every ticket, unordered; O(n), for reports.
+    func slots(_ tickets: borrowing Tickets) -> [Slot] { list.slots(tickets.queueLinks) + late.entries.map(\.slot) }
+}

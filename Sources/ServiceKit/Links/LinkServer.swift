@@ -1,0 +1,82 @@
+import CLinux
+import Linux
+import Wire
+
+/// The listening end of an edge: accepts links, checks who calls, and keeps those that said hello in time.
+public final class LinkServer {
+    public private(set) var links: [Link] = []
+    /// Links that never came up, by whatever cause.
+    public private(set) var refused: UInt64 = 0
+    public var onUp: (Link) -> Void = { _ in }
+    public var onPacket: (Link, UnsafeRawBufferPointer, ReceivedDescriptors?) throws(WireError) -> Void = { (_, _, _) throws(WireError) in }
+    /// Only for links that were up.
+    public var onEnd: (Link, LinkEnd) -> Void = { _, _ in }
+    public var onRefused: (LinkEnd) -> Void = { _ in }
+    /// Decides by SO_PEERCRED; the default accepts everybody whom the socket's file mode lets in.
+    public var accepts: (lh_credentials) -> Bool = { _ in true }
+
+    private let listener: Descriptor
+    private let hello: Hello
+    private let outbox: Outbox
+    private var pending: [(link: Link, deadline: Int64)] = []
+    private var timer: LoopTimer?
+
+    /// Takes over a listening socket.
+    public init(owning listener: Int32, hello: Hello, outbox: Outbox) throws(SystemError) {
+        self.listener = Descriptor(owning: listener)
+        self.hello = hello
+        self.outbox = outbox
+        timer = outbox.loop.timer { [unowned self] now in expire(now) }
+        try outbox.loop.watch(listener, LH_EPOLLIN) { [unowned self] _ in acceptOne() }
+    }
+
+    /// Listens on a path of the runtime directory.
+    public convenience init(path: String, mode: mode_t = 0o660, hello: Hello, outbox: Outbox) throws(SystemError) {
+        var socket = try Sockets.listenUnix(path, mode: mode)
+        try self.init(owning: socket.release(), hello: hello, outbox: outbox)
+    }
+
+    private func acceptOne() {
+        var nobody = lh_address()
+        let raw = lh_accept(listener.raw, &nobody)
+        // EAGAIN: another process behind the same socket was faster. EMFILE: the next turn tries again.
+        guard raw >= 0 else { return }
+        let link = Link(owning: Int32(raw), edge: hello.edge, ours: hello, outbox: outbox)
+        guard accepts(link.credentials) else {
+            refused += 1
+            link.end(.refused("uid \(link.credentials.uid) may not use this edge"))
+            onRefused(.refused("uid \(link.credentials.uid) may not use this edge"))
+            return
+        }
+        let deadline = outbox.loop.now + Int64(Bounds.helloSeconds) * 1_000_000_000
+        pending.append((link, deadline))
+        timer?.deadline = pending[0].deadline
+        link.start(
+            onUp: { [unowned self] link in
+                pending.removeAll { $0.link === link }
+                links.append(link)
+                onUp(link)
+            },
+            onPacket: { [unowned self] (link, packet, descriptors) throws(WireError) in try onPacket(link, packet, descriptors) },
+            onEnd: { [unowned self] link, reason in
+                if let i = links.firstIndex(where: { $0 === link }) {
+                    links.remove(at: i)
+                    onEnd(link, reason)
+                } else {
+                    pending.removeAll { $0.link === link }
+                    refused += 1
+                    onRefused(reason)
+                }
+            })
+    }
+
+    private func expire(_ now: Int64) {
+        while let first = pending.first, first.deadline <= now { first.link.end(.helloLate) }
+        timer?.deadline = pending.first?.deadline ?? .max
+    }
+
+    /// Sends a message to every link that is up.
+    public func broadcast(_ message: some WireMessage) {
+        for link in links { link.send(message) }
+    }
+}

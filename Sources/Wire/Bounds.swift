@@ -1,0 +1,15 @@
+/// The limits of every link. A peer that exceeds one is closed with a reason; nothing is buffered beyond them.
+public enum Bounds {
+    /// The version of all edges together; both sides of a link must speak the same one.
+    public static let version: UInt16 = 1
+    /// The largest packet that is ever sent or accepted (a SOCK_SEQPACKET message may have 212,960 B at default buffers).
+    public static let packetBytes = 64 * 1024
+    /// The longest string inside a message.
+    public static let stringBytes = 4 * 1024
+    /// Most addresses of one endpoint.
+    public static let addresses = 8
+    /// Most packets that wait for a slow reader before its link is closed.
+    public static let queuedPackets = 4096
+    /// How long a link may take from connect to hello.
+    public static let helloSeconds = 1
+}

@@ -1,0 +1,81 @@
+import Model
+
+// How the model's values look on the wire. Durations travel as microseconds: ages, never instants.
+
+extension ByteWriter {
+    mutating func pool(_ id: PoolID) { integer(id.rawValue) }
+    mutating func ticket(_ id: TicketID) { integer(id.rawValue) }
+
+    mutating func endpoint(_ id: EndpointID) {
+        integer(id.high)
+        integer(id.low)
+    }
+
+    mutating func lease(_ id: LeaseID) {
+        integer(id.epoch)
+        integer(id.counter)
+    }
+
+    mutating func duration(_ value: Duration) { integer(UInt64(clamping: value.microseconds)) }
+
+    mutating func address(_ address: SocketAddress) {
+        integer(address.family.rawValue)
+        integer(address.port)
+        integer(address.high)
+        integer(address.low)
+    }
+
+    mutating func addresses(_ list: [SocketAddress]) {
+        let count = min(list.count, Bounds.addresses)
+        integer(UInt8(count))
+        for one in list.prefix(count) { address(one) }
+    }
+
+    mutating func description(of endpoint: Endpoint) {
+        self.endpoint(endpoint.id)
+        string(endpoint.uid)
+        string(endpoint.name)
+        addresses(endpoint.addresses)
+        integer(endpoint.conditions.rawValue)
+        string(endpoint.node)
+        string(endpoint.zone)
+        flag(endpoint.isLocal)
+    }
+}
+
+extension ByteReader {
+    mutating func pool() throws(WireError) -> PoolID { PoolID(rawValue: try integer()) }
+    mutating func ticket() throws(WireError) -> TicketID { TicketID(rawValue: try integer()) }
+    mutating func endpoint() throws(WireError) -> EndpointID { EndpointID(high: try integer(), low: try integer()) }
+    mutating func lease() throws(WireError) -> LeaseID { LeaseID(epoch: try integer(), counter: try integer()) }
+
+    /// At most a year: no age or budget of ours is longer, and sums of them cannot overflow.
+    mutating func duration(_ field: StaticString) throws(WireError) -> Duration {
+        let micros = try integer(UInt64.self)
+        guard micros <= 366 * 86_400 * 1_000_000 else { throw .tooLong(field: field, count: Int(clamping: micros)) }
+        return .microseconds(Int64(micros))
+    }
+
+    mutating func address() throws(WireError) -> SocketAddress {
+        let family = try byte(SocketAddress.Family.self, "address family")
+        let port = try integer(UInt16.self)
+        return SocketAddress(family: family, high: try integer(), low: try integer(), port: port)
+    }
+
+    mutating func addresses() throws(WireError) -> [SocketAddress] {
+        let count = Int(try integer(UInt8.self))
+        guard count > 0 else { throw .truncated }
+        guard count <= Bounds.addresses else { throw .tooLong(field: "addresses", count: count) }
+        var list: [SocketAddress] = []
+        list.reserveCapacity(count)
+        for _ in 0..<count { list.append(try address()) }
+        return list
+    }
+
+    mutating func endpointDescription() throws(WireError) -> Endpoint {
+        Endpoint(
+            id: try endpoint(), uid: try string("uid"), name: try string("name"), addresses: try addresses(),
+            conditions: Endpoint.Conditions(rawValue: try integer(UInt8.self) & 7),
+            node: try string("node"), zone: try string("zone"), isLocal: try flag("local"))
+    }
+}

@@ -1,0 +1,14 @@
+import Foundation
+import Model
+import Testing
+
+@testable import ServiceKit
+
+@Suite struct ConfigurationSample {
+    @Test func theSampleInTheDesignParsesAsItStands() throws {
+        let c = try Configuration.load(path: "\(configurationFixtures)/valid/sample.yaml")
+        print(c.describe().yaml)
+        print(c.describe().json)
+        #expect(try parse(c.describe().yaml) == c)
+    }
+}
