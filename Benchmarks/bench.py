@@ -8,6 +8,7 @@ import os
 import pathlib
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -57,7 +58,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of each contender in each scenario (3; quick 1)")
     parser.add_argument("--callers", type=int, nargs="+", default=[60, 200], help="concurrent callers of the closed loop")
     parser.add_argument("--rate", type=float, default=200, help="jobs per second of the open loop")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of: tcp http bulk-tcp bulk-http parked; open and syscalls go with tcp and http")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of: micro tcp http parked bulk-tcp bulk-http; open and syscalls go with tcp and http")
     parser.add_argument("--against-itself", action="store_true", help="HAProxy on both sides: every ratio should be 1, what it is not is noise")
     parser.add_argument("--no-pin", action="store_true", help="let the scheduler place everything")
     parser.add_argument("--nice", type=int, default=-10, help="scheduling priority of everything, where allowed (-10): others disturb less")
@@ -175,7 +176,23 @@ class Run:
         report.parked_table(self.printer, results)
         self.results["parked"] = results
 
+    def micro(self) -> None:
+        command = [str(contenders.RELEASE / "microbenchmarks"), *(["--quick"] if self.arguments.quick else [])]
+        if not os.path.exists(command[0]):
+            raise Failed(f"{command[0]} is missing: make build")
+        self.printer.heading("The machines alone: processor time and allocations per operation")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        if done.returncode != 0:
+            raise Failed(f"microbenchmarks: {done.stderr.strip()}")
+        figures = [json.loads(line) for line in done.stdout.splitlines()]
+        report.micro_table(self.printer, figures)
+        for one in figures:
+            kept = {"nanoseconds": one["nanoseconds"], "allocations": one["allocations"]}
+            self.results.setdefault("micro", {}).setdefault(one["name"], {})[str(one["size"])] = kept
+
     def all(self) -> None:
+        if self.wants("micro"):
+            self.micro()
         for name, (title, settings) in SCENARIOS.items():
             if self.wants(name):
                 self.jobs(name, title, settings)

@@ -112,6 +112,11 @@ def syscalls_table(printer: Printer, results: dict[str, dict]) -> None:
     printer.table(["", "calls/job", ""], rows)
 
 
+def micro_table(printer: Printer, figures: list[dict]) -> None:
+    rows = [[one["name"], f"{one['size']:,}", figure(one["nanoseconds"], 0), figure(one["allocations"], 2)] for one in figures]
+    printer.table(["", "size", "ns", "allocations"], rows)
+
+
 def find(results: dict, path: str):
     """A figure by its path in the results, such as `tcp/200/leasehold/cpu_us/total`; None if the run did not measure it."""
     value = results
