@@ -40,7 +40,7 @@ let package = Package(
 
         // The processes.
         .executableTarget(name: "leasehold-watcher", dependencies: ["WatcherCore", "Kubernetes", "ServiceKit"]),
-        .executableTarget(name: "leasehold-pool-keeper", dependencies: ["KeeperCore", "ServiceKit"]),
+        .executableTarget(name: "leasehold-pool-keeper", dependencies: ["KeeperCore", "ServiceKit", arguments]),
         .executableTarget(name: "leasehold-dispatcher", dependencies: ["DispatcherCore", "ServiceKit", arguments]),
         .executableTarget(name: "leasehold-scaler", dependencies: ["ScalerCore", "ServiceKit"]),
         .executableTarget(name: "leasehold-example-worker", dependencies: [

@@ -35,6 +35,8 @@ extension DispatchLoop {
         worker.pointee.job = id
         worker.pointee.pool = caller.pointee.pool
         worker.pointee.listener = caller.pointee.listener
+        // What earlier jobs sent was answered, so it was acknowledged: no need to ask the kernel.
+        worker.pointee.ackedBefore += worker.pointee.sentBytes
         worker.pointee.sentBytes = 0
         worker.pointee.consumeLater = 0
         worker.pointee.endingOutcome = .abandoned
@@ -90,7 +92,8 @@ extension DispatchLoop {
         worker.pointee.caller = -1
         worker.pointee.isReused = false
         worker.pointee.isTuned = false
-        worker.pointee.ackedBefore = 0
+        worker.pointee.sentBytes = 0
+        worker.pointee.ackedBefore = 1
         worker.pointee.jobDeadline = .never
         worker.pointee.state = .dialing
         let added = loop.add(
@@ -131,7 +134,6 @@ extension DispatchLoop {
         caller.pointee.state = .session
         clearDeadline(worker: slot)
         feed(.dialed(worker.pointee.job))
-        if worker.pointee.isReused { worker.pointee.ackedBefore = UInt64(max(0, lh_bytes_acked(worker.pointee.descriptor.raw))) }
         let listener = rules.listeners[Int(caller.pointee.listener)]
         if let limit = listener.configuration.deadlines.job {
             worker.pointee.jobDeadline = now + limit

@@ -72,6 +72,7 @@ extension DispatchLoop {
         let worker = workers[slot]
         let caller = callers[worker.pointee.caller]
         let step: RelayStep
+        let before = worker.pointee.up.moved
         switch worker.pointee.up.mode {
         case .done, .open: return true
         case .counted:
@@ -85,6 +86,7 @@ extension DispatchLoop {
                 from: caller.pointee.descriptor.raw, &caller.pointee.socket, to: worker.pointee.descriptor.raw, &worker.pointee.socket)
         }
         if worker.pointee.up.mode == .done { release(&worker.pointee.up) }
+        worker.pointee.sentBytes += worker.pointee.up.moved &- before
         switch step {
         case .waiting, .spent:
             if let most = rules.listeners[Int(worker.pointee.listener)].configuration.limits.body, worker.pointee.up.moved > UInt64(most) {
@@ -443,7 +445,7 @@ extension DispatchLoop {
         // Tried again only when the worker's host has acknowledged none of it. A kept connection that its worker closed meanwhile is
         // nobody's fault.
         let acked = lh_bytes_acked(worker.pointee.descriptor.raw)
-        if canSendAgain(slot), acked >= 0, UInt64(acked) <= max(1, worker.pointee.ackedBefore) {
+        if canSendAgain(slot), acked >= 0, UInt64(acked) <= worker.pointee.ackedBefore {
             return turnedAway(slot, worker.pointee.isReused ? .unused : .lostBeforeResponse)
         }
         failExchange(slot, .workerLost, .lostBeforeResponse)

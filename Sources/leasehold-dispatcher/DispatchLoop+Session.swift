@@ -57,8 +57,8 @@ extension DispatchLoop {
             case .yielded: resume.append((slot, worker.pointee.generation))
             case .ended:
                 worker.pointee.down.mode = .done
-                // ENOTCONN: the caller reset meanwhile; its event follows.
-                if worker.pointee.up.mode != .done { _ = lh_shutdown(caller.pointee.descriptor.raw, Int32(SHUT_WR)) }
+                // The explicit end: closing alone says nothing while a duplicate lives. ENOTCONN: the caller reset meanwhile.
+                _ = lh_shutdown(caller.pointee.descriptor.raw, Int32(SHUT_WR))
             case .sourceBroken: return workerLost(slot)
             case .sinkBroken: return callerLost(slot)
             case .starved, .malformed: return starved(slot)
@@ -75,7 +75,7 @@ extension DispatchLoop {
     private func endUp(_ slot: Int32) {
         let worker = workers[slot]
         worker.pointee.up.mode = .done
-        // ENOTCONN: the worker is gone already; its event follows.
+        // A worker that has ended its side is closed in the same turn, which says the same. ENOTCONN: it is gone; its event follows.
         if worker.pointee.down.mode != .done { _ = lh_shutdown(worker.pointee.descriptor.raw, Int32(SHUT_WR)) }
     }
 
@@ -92,8 +92,7 @@ extension DispatchLoop {
         let worker = workers[slot]
         let callerSlot = worker.pointee.caller
         let id = worker.pointee.job
-        // End before close, and both before the release: closing alone says nothing while a duplicate lives.
-        _ = lh_shutdown(callers[callerSlot].pointee.descriptor.raw, Int32(SHUT_RDWR))
+        // Both ends were told; the release goes after the close.
         freeCaller(callerSlot)
         freeWorker(slot)
         feed(.ended(id, .served))
@@ -217,7 +216,9 @@ extension DispatchLoop {
                 continue
             }
             let wanted = Int(min(UInt64(count), left))
-            let sent = lh_send(sink, scratch.baseAddress, wanted, 0)
+            // The last bytes before a FIN that is already here: held for a moment, so that the end goes in the same segment.
+            let isLast = from.finned && count < Self.peekBytes && wanted == count && limit == .max
+            let sent = lh_send(sink, scratch.baseAddress, wanted, isLast ? Int32(MSG_MORE) : 0)
             if sent == Int(-EAGAIN) {
                 to.writable = false
                 return .waiting

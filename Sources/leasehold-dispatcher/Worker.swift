@@ -42,7 +42,7 @@ struct Worker: ~Copyable {
     /// Worker → caller.
     var down = Relay()
     var exchange = Exchange.tunnel
-    /// `tcpi_bytes_acked` when this job's first byte was sent.
+    /// `tcpi_bytes_acked` when this job's first byte was sent: the SYN and what earlier jobs sent.
     var ackedBefore: UInt64 = 0
     /// Bytes of this job that this connection's socket has taken.
     var sentBytes: UInt64 = 0

@@ -126,11 +126,8 @@ extension Configuration {
         if listener.trust.from.isEmpty, reading.isGiven("\(key).trust.headers") {
             reading.complain(about: "\(key).trust.headers", "nobody is trusted", remedy: "add trust.from with the callers' address blocks")
         }
-        if listener.dualStack {
-            guard case .ip(let address) = listener.address, address.family == .v6, address.high == 0, address.low == 0 else {
-                reading.complain(about: "\(key).dual-stack", "is for [::] only", remedy: "remove it, or write address: [::]:PORT")
-                return
-            }
+        if listener.dualStack, !listener.address.isIPv6Wildcard {
+            reading.complain(about: "\(key).dual-stack", "is for [::] only", remedy: "remove it, or write address: [::]:PORT")
         }
     }
 
@@ -161,10 +158,11 @@ extension Configuration {
     /// A key for the other protocol would do nothing. `defaults:` may hold both kinds.
     private func checkProtocolKeys(_ listener: ListenerConfiguration, at key: String, _ reading: inout ConfigurationReading) {
         let other = listener.transport == .http ? "tcp" : "http"
-        for path in listener.inapplicableKeys where path != "routes" && path != "trust.headers" && !path.contains("[]") {
-            guard reading.isGiven("\(key).\(path)") else { continue }
+        let foreign = listener.foreignKeys
+        for path in foreign where path != "routes" && !path.contains("[]") {
             // A section is complained about by its keys.
-            guard !listener.inapplicableKeys.contains(where: { $0.hasPrefix("\(path).") }) else { continue }
+            let isSection = foreign.contains { $0.hasPrefix("\(path).") }
+            guard !isSection, reading.isGiven("\(key).\(path)") else { continue }
             reading.complain(
                 about: "\(key).\(path)", "is for protocol: \(other) only", remedy: "remove it, or write protocol: \(other)")
         }
