@@ -12,14 +12,16 @@ struct DispatcherRoster {
         var startTime: UInt64
     }
 
-    private let file: DurableFile
+    private let path: String
     private(set) var processes: [InstanceID: Process] = [:]
 
-    init(directory: String) { file = DurableFile(path: directory + "/dispatchers") }
+    init(directory: String) { path = directory + "/dispatchers" }
 
     /// What an earlier pool-keeper wrote; lines that make no sense are skipped.
     mutating func load() -> [Process] {
-        let lines = (file.readText() ?? "").split(separator: "\n")
+        // No file, or an unreadable one, is no roster: nobody is known to hold anything.
+        let bytes = (try? Files.read(path, limit: 1 << 20).bytes) ?? []
+        let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
         let list = lines.compactMap { line -> Process? in
             let fields = line.split(separator: " ", maxSplits: 3)
             guard fields.count == 4, let instance = UInt64(fields[0], radix: 16), let pid = Int32(fields[1]), let start = UInt64(fields[2])
@@ -40,14 +42,6 @@ struct DispatcherRoster {
             guard let process = processes[entry.instance] else { continue }
             text += "\(String(process.instance.rawValue, radix: 16)) \(process.pid) \(process.startTime) \(process.seat)\n"
         }
-        try file.write(text)
-    }
-
-    /// A process's start time in clock ticks since boot; nil when there is no such process.
-    static func startTime(of pid: Int32) -> UInt64? {
-        guard let stat = DurableFile(path: "/proc/\(pid)/stat").readText(), let paren = stat.lastIndex(of: ")") else { return nil }
-        let fields = stat[stat.index(after: paren)...].split(separator: " ")
-        // Field 22 of the file; the first one behind the name is field 3.
-        return fields.count > 19 ? UInt64(fields[19]) : nil
+        try Files.replace(path, text: text)
     }
 }

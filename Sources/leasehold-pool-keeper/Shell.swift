@@ -141,7 +141,7 @@ final class Shell {
         let pid = link.credentials.pid
         roster.know(
             DispatcherRoster.Process(
-                instance: instance, seat: peer.seat.replacingSpaces, pid: pid, startTime: DispatcherRoster.startTime(of: pid) ?? 0))
+                instance: instance, seat: peer.seat.replacingSpaces, pid: pid, startTime: ProcessTable.startTime(of: pid) ?? 0))
         if lives[instance] == nil {
             if var pidfd = link.peerPidfd() { watch(instance, pidfd.release()) } else { lives[instance] = Life(pidfd: -1) }
         }
@@ -168,7 +168,7 @@ final class Shell {
     /// A process that an earlier pool-keeper knew: dead, or followed until it connects or dies.
     private func follow(_ process: DispatcherRoster.Process) {
         let pidfd = lh_pidfd_open(process.pid)
-        let isSame = pidfd >= 0 && DispatcherRoster.startTime(of: process.pid) == process.startTime
+        let isSame = pidfd >= 0 && ProcessTable.startTime(of: process.pid) == process.startTime
         guard isSame else {
             if pidfd >= 0 { _ = lh_close(Int32(pidfd)) }
             return feed(.dispatcherDied(process.instance))
