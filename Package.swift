@@ -39,10 +39,10 @@ let package = Package(
         ]),
 
         // The processes.
-        .executableTarget(name: "leasehold-watcher", dependencies: ["WatcherCore", "Kubernetes", "ServiceKit"]),
+        .executableTarget(name: "leasehold-watcher", dependencies: ["WatcherCore", "Kubernetes", "ServiceKit", arguments, yams]),
         .executableTarget(name: "leasehold-pool-keeper", dependencies: ["KeeperCore", "ServiceKit", arguments]),
         .executableTarget(name: "leasehold-dispatcher", dependencies: ["DispatcherCore", "ServiceKit", arguments]),
-        .executableTarget(name: "leasehold-scaler", dependencies: ["ScalerCore", "ServiceKit"]),
+        .executableTarget(name: "leasehold-scaler", dependencies: ["ScalerCore", "ServiceKit", arguments]),
         .executableTarget(name: "leasehold-example-worker", dependencies: [
             arguments, .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
@@ -56,7 +56,7 @@ let package = Package(
         .testTarget(name: "KubernetesTests", dependencies: ["Kubernetes", "TestKit", yams]),
         .testTarget(name: "KeeperCoreTests", dependencies: ["KeeperCore", "TestKit"]),
         .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "TestKit"]),
-        .testTarget(name: "WatcherCoreTests", dependencies: ["WatcherCore", "TestKit", yams]),
+        .testTarget(name: "WatcherCoreTests", dependencies: ["WatcherCore", "leasehold-watcher", "TestKit", yams]),
         .testTarget(name: "ScalerCoreTests", dependencies: ["ScalerCore", "TestKit"]),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestKit"]),
         .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "TestKit"]),

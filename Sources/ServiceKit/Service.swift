@@ -94,8 +94,9 @@ public final class Service {
 
     // MARK: Edges
 
-    public func hello(_ edge: Edge, seat: String? = nil) -> Hello {
-        Hello(edge: edge, seat: seat ?? self.seat, instance: instance, descriptorBudget: outbox.descriptorBudget)
+    /// Threads of one process are instances of their own: `thread` counts from 0.
+    public func hello(_ edge: Edge, seat: String? = nil, thread: Int = 0) -> Hello {
+        Hello(edge: edge, seat: seat ?? self.seat, instance: instance &+ UInt64(thread), descriptorBudget: outbox.descriptorBudget)
     }
 
     public func socketPath(_ edge: Edge) -> String { "\(configuration.runtimeDirectory)/\(edge.name).sock" }
@@ -117,8 +118,8 @@ public final class Service {
     }
 
     /// The connecting end of an edge; `start()` it when its hooks are set. A `loop` other than the service's has its own outbox.
-    public func connect(_ edge: Edge, seat: String? = nil, outbox: Outbox? = nil) -> LinkClient {
-        LinkClient(path: socketPath(edge), hello: hello(edge, seat: seat), outbox: outbox ?? self.outbox)
+    public func connect(_ edge: Edge, seat: String? = nil, thread: Int = 0, outbox: Outbox? = nil) -> LinkClient {
+        LinkClient(path: socketPath(edge), hello: hello(edge, seat: seat, thread: thread), outbox: outbox ?? self.outbox)
     }
 
     // MARK: Life
@@ -191,6 +192,17 @@ public final class Service {
             process: name.rawValue, seat: seat, pid: getpid(), version: Version.current, instance: String(instance, radix: 16),
             ready: isReady, status: status, uptimeSeconds: Double(monotonicNow() - started) / 1e9, counters: counters())
         return .json(report)
+    }
+
+    /// This daemon's own directory for what must outlive it: `state-directory/NAME`, made if missing.
+    public func stateDirectory() throws(SystemError) -> String {
+        let path = "\(configuration.stateDirectory)/\(name.rawValue)"
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
+        } catch {
+            throw SystemError(EACCES, "create directory (is state-directory right, and may this user write there?)", path)
+        }
+        return path
     }
 
     private func prepareDirectories() throws(SystemError) {

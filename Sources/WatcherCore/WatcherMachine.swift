@@ -32,7 +32,7 @@ public struct WatcherMachine: Sendable {
     private var unreadable: String?
     /// Since when what is served may differ from the source; nil while in step with it.
     private var outOfStepSince: Instant?
-    private var toldHealth: SourceHealth?
+    private var toldHealth: SourceHealth
 
     /// Grows with every change of ``published``, also from life to life.
     public private(set) var generation: UInt64 = 0
@@ -65,6 +65,7 @@ public struct WatcherMachine: Sendable {
         isComplete = !hasSource
         isKnown = !hasSource
         outOfStepSince = hasSource ? now : nil
+        toldHealth = hasSource ? SourceHealth(state: .unknown, detail: "the source has not been read yet") : SourceHealth(state: .live)
         nextScan = hasSource ? now : .never
         nextSave = now
         nextConfirm = now + Self.confirmInterval
@@ -105,23 +106,25 @@ public struct WatcherMachine: Sendable {
         if isKnown { emit(.snapshotEnd(generation: generation)) }
     }
 
-    /// What is served, and how much it is worth.
+    /// How much what is served is worth, as consumers were told last.
     public func health(at now: Instant) -> SourceHealth {
-        guard isKnown else {
-            return SourceHealth(state: .unknown, age: age(at: now), detail: unreadable ?? "the source has not been read yet")
-        }
-        guard outOfStepSince != nil else { return SourceHealth(state: .live) }
-        let broken = directory.broken
-        let detail: String
-        if let unreadable {
-            detail = unreadable
-        } else if let first = broken.first {
-            detail = broken.count == 1 ? first.problem : "\(first.problem) (and \(broken.count - 1) more files)"
-        } else {
-            detail = "serving the saved state until the source is read"
-        }
-        return SourceHealth(state: .stale, age: age(at: now), detail: detail)
+        var health = toldHealth
+        health.age = age(at: now)
+        return health
     }
+
+    /// The same as it should be told now, without its age, which grows by itself.
+    private var presentHealth: SourceHealth {
+        if !isKnown { return SourceHealth(state: .unknown, detail: unreadable ?? "the source has not been read yet") }
+        if isInStep { return SourceHealth(state: .live) }
+        if let unreadable { return SourceHealth(state: .stale, detail: unreadable) }
+        let broken = directory.broken
+        guard let first = broken.first else { return SourceHealth(state: .stale, detail: "serving the saved state until the source is read") }
+        return SourceHealth(
+            state: .stale, detail: broken.count == 1 ? first.problem : "\(first.problem) (and \(broken.count - 1) more)")
+    }
+
+    private var isInStep: Bool { isComplete && unreadable == nil && !directory.hasBroken }
 
     private func age(at now: Instant) -> Duration { outOfStepSince.map { max(.zero, now - $0) } ?? .zero }
 
@@ -135,7 +138,7 @@ public struct WatcherMachine: Sendable {
         (unreadable.map { [$0] } ?? []) + directory.broken.map(\.problem) + merge.problems.map(\.description)
     }
 
-    public var fileCount: Int { directory.files.count }
+    public var fileCount: Int { directory.names.count }
     public var localWorkerCount: Int { local.count }
 
     // MARK: The source
@@ -157,8 +160,9 @@ public struct WatcherMachine: Sendable {
             isKnown = true
             outOfStepSince = now - state.age
         }
+        toldHealth = presentHealth
         actions.append(.log(.restored(endpoints: count, age: state.age)))
-        tellHealth(now, &actions)
+        actions.append(.greetAll)
     }
 
     private mutating func fileLoaded(_ name: String, _ manifest: Manifest, _ actions: inout [WatcherAction]) {
@@ -174,7 +178,7 @@ public struct WatcherMachine: Sendable {
     }
 
     private mutating func fileRemoved(_ name: String, _ actions: inout [WatcherAction]) {
-        guard directory.files[name] != nil else { return }
+        guard directory.has(name) else { return }
         directory.remove(name, from: &merge)
         actions.append(.log(.fileRemoved(name)))
     }
@@ -190,7 +194,7 @@ public struct WatcherMachine: Sendable {
         settled(now, &actions)
         nextScan = now + Self.scanInterval
         guard isFirst else { return }
-        actions.append(.log(.sourceComplete(endpoints: published.values.reduce(0) { $0 + $1.count }, files: directory.files.count)))
+        actions.append(.log(.sourceComplete(endpoints: published.values.reduce(0) { $0 + $1.count }, files: directory.names.count)))
     }
 
     private mutating func directoryUnreadable(_ why: String, _ now: Instant, _ actions: inout [WatcherAction]) {
@@ -251,17 +255,17 @@ public struct WatcherMachine: Sendable {
 
     private mutating func workersSaid(_ message: WorkersMessage, _ now: Instant, _ actions: inout [WatcherAction]) {
         var changes: [LocalWorkers.Change] = []
-        guard local.take(message, &changes) else {
-            actions.append(.closeWorkers("more than \(LocalWorkers.most) local workers"))
-            return
-        }
+        let outcome = local.take(message, &changes)
         for change in changes {
             update(change.pool, change.id, &actions)
             for address in change.addresses { update(change.pool, EndpointID(address: address), &actions) }
         }
-        if case .snapshotEnd = message {
+        switch outcome {
+        case .taken: break
+        case .isWhole:
             releaseKept(where: \.isLocal, &actions)
             actions.append(.log(.workersSynchronized(count: local.count)))
+        case .tooMany: actions.append(.closeWorkers("more than \(LocalWorkers.most) local workers"))
         }
     }
 
@@ -283,7 +287,7 @@ public struct WatcherMachine: Sendable {
         } else {
             return nil
         }
-        // A worker that the scaler names is not served again under its bare address.
+        // A worker that the scaler names is not served again under its bare address. (A saved one is thereby forgotten.)
         if let address = candidate.endpoint.addresses.first, local.has(address, in: pool), id == EndpointID(address: address) { return nil }
         return candidate
     }
@@ -318,18 +322,16 @@ public struct WatcherMachine: Sendable {
 
     /// Notes whether we are in step with the source, and tells consumers when that has changed.
     private mutating func tellHealth(_ now: Instant, _ actions: inout [WatcherAction]) {
-        let isInStep = isComplete && unreadable == nil && !directory.hasBroken
         if !isInStep, outOfStepSince == nil { outOfStepSince = now }
         if isInStep, outOfStepSince != nil {
             outOfStepSince = nil
             // What is on disk may say that it is old.
             saveSoon(now)
         }
-        let health = health(at: now)
-        // Its age grows by itself at the consumers.
-        if let told = toldHealth, told.state == health.state, told.detail == health.detail { return }
+        let health = presentHealth
+        guard health != toldHealth else { return }
         toldHealth = health
-        actions.append(.send(.source(health)))
+        actions.append(.send(.source(self.health(at: now))))
     }
 
     // MARK: Time
@@ -360,6 +362,9 @@ public struct WatcherMachine: Sendable {
 extension WatcherMachine {
     /// Traps if the parts contradict each other. O(n): for tests and simulations.
     public func checkInvariants() {
+        precondition(isKnown || !isComplete, "complete and yet unknown")
+        // What the source said since the last `settled` is not served yet.
+        if merge.hasUncommitted { return }
         for (pool, endpoints) in published {
             precondition(!endpoints.isEmpty, "an empty pool is kept")
             for (id, endpoint) in endpoints {
@@ -374,6 +379,5 @@ extension WatcherMachine {
         for (pool, workers) in local.endpoints {
             for (id, worker) in workers { precondition(published[pool]?[id] == worker, "a local worker is not served") }
         }
-        precondition(isKnown || !isComplete, "complete and yet unknown")
     }
 }

@@ -5,6 +5,7 @@
 
 // Compiled as Swift's own Glibc module is, without _GNU_SOURCE: otherwise the two would define one struct in two ways.
 // What needs _GNU_SOURCE, or a header that contradicts glibc's, is in CLinux.c.
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -13,6 +14,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -259,6 +261,28 @@ static inline long lh_prctl_pdeathsig(int signal) { return LH_RESULT(prctl(PR_SE
 static inline long lh_ignore_sigpipe(void) { return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -(long)errno : 0; }
 
 static inline long lh_inotify(void) { return LH_RESULT(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)); }
+static inline long lh_inotify_add(int fd, const char *path, uint32_t mask) { return LH_RESULT(inotify_add_watch(fd, path, mask)); }
+static inline long lh_inotify_remove(int fd, int watch) { return LH_RESULT(inotify_rm_watch(fd, watch)); }
+
+// Files
+
+static inline long lh_open(const char *path, int flags, mode_t mode) { return LH_RESULT(open(path, flags | O_CLOEXEC, mode)); }
+static inline long lh_stat(const char *path, int follow, struct stat *out) { return LH_RESULT(follow ? stat(path, out) : lstat(path, out)); }
+static inline long lh_fstat(int fd, struct stat *out) { return LH_RESULT(fstat(fd, out)); }
+static inline long lh_fsync(int fd) { return LH_RESULT(fsync(fd)); }
+static inline long lh_rename(const char *from, const char *to) { return LH_RESULT(rename(from, to)); }
+static inline long lh_unlink(const char *path) { return LH_RESULT(unlink(path)); }
+/// Sets the file's modification time to now.
+static inline long lh_touch(const char *path) { return LH_RESULT(utimensat(AT_FDCWD, path, NULL, 0)); }
+/// linux_dirent64 records, as many as fit; 0 at the end.
+static inline long lh_directory_entries(int fd, void *p, size_t n) { return LH_RESULT(syscall(SYS_getdents64, fd, p, n)); }
+/// The wall clock in nanoseconds: for comparing with times of files only.
+static inline int64_t lh_realtime(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 static inline long lh_memfd(const char *name) { return LH_RESULT(syscall(SYS_memfd_create, name, 3 /* CLOEXEC | ALLOW_SEALING */)); }
 
 #endif
