@@ -302,7 +302,6 @@ static inline long lh_inotify_remove(int fd, int watch) { return LH_RESULT(inoti
 
 // Files
 
-static inline long lh_open(const char *path, int flags, mode_t mode) { return LH_RESULT(open(path, flags | O_CLOEXEC, mode)); }
 static inline long lh_stat(const char *path, int follow, struct stat *out) { return LH_RESULT(follow ? stat(path, out) : lstat(path, out)); }
 static inline long lh_fstat(int fd, struct stat *out) { return LH_RESULT(fstat(fd, out)); }
 static inline long lh_fsync(int fd) { return LH_RESULT(fsync(fd)); }
