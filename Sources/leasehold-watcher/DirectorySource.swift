@@ -47,7 +47,9 @@ final class DirectorySource {
             let isAnnounced = try rewatch() || isAnnounced
             let names = try Files.names(in: path).filter(Self.isManifest).sorted()
             guard names.count <= Self.mostFiles else {
-                inputs.append(.directoryUnreadable("\(path) has \(names.count) manifests; at most \(Self.mostFiles) are read: write fewer, larger ones"))
+                inputs.append(
+                    .directoryUnreadable(
+                        "\(path) has \(names.count) manifests; at most \(Self.mostFiles) are read: write fewer, larger ones"))
                 return
             }
             var present: Set<String> = []
