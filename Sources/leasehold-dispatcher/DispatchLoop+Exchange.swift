@@ -137,6 +137,7 @@ extension DispatchLoop {
                 if callers[callerSlot].pointee.socket.broken { callerLost(slot) }
                 return
             }
+            consume(slot)
             let count = lh_recv(worker.pointee.descriptor.raw, scratch.baseAddress, limit, Int32(MSG_PEEK))
             if count == Int(-EAGAIN) {
                 worker.pointee.socket.readable = false
@@ -230,6 +231,7 @@ extension DispatchLoop {
             worker.pointee.up.mode = .open
             worker.pointee.down.mode = .open
             consume(slot)
+            setNoDelay(slot)
             caller.pointee.socket.readable = true
             armTunnel(slot)
             return true
