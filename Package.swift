@@ -45,6 +45,9 @@ let package = Package(
         .executableTarget(name: "leasehold-example-worker", dependencies: ["Linux", arguments]),
         .executableTarget(name: "leasehold", dependencies: ["ServiceKit"]),  // the operator's command
 
+        // Benchmarks: microbenchmarks of the machines, run in release.
+        .executableTarget(name: "keeper-benchmark", dependencies: ["KeeperCore", "Model", "Wire"], path: "Benchmarks/keeper"),
+
         // Tests.
         .target(name: "TestKit", dependencies: ["Model", "Wire", "Linux"], path: "Tests/TestKit"),
         .testTarget(name: "ModelTests", dependencies: ["Model", "TestKit"]),
