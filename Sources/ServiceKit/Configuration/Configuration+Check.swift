@@ -1,0 +1,218 @@
+import Model
+
+// What no single key can know: impossible combinations.
+
+extension Configuration {
+    /// Run on whatever could be read, so that one slip does not hide another; only what was given is complained about.
+    func check(_ reading: inout ConfigurationReading) {
+        checkPools(&reading)
+        checkListeners(&reading)
+        checkPorts(&reading)
+    }
+
+    private func checkPools(_ reading: inout ConfigurationReading) {
+        if pools.isEmpty, reading.isGiven("pools"), reading.diagnostics.isEmpty {
+            reading.complain(about: "pools", "there is no pool", remedy: "add one: - { name: browsers, service: shop/browsers }")
+        }
+        var seen: [PoolID: String] = [:]
+        for (i, pool) in pools.enumerated() where !pool.name.isEmpty {
+            let key = "pools[\(i)].name"
+            if let other = seen[pool.id] {
+                if other == pool.name {
+                    reading.complain(about: key, "a pool named \(pool.name) is there already", remedy: "give each pool its own name")
+                } else {
+                    reading.complain(about: key, "\(pool.name) has the same 32-bit id as \(other)", remedy: "rename one of them")
+                }
+            }
+            seen[pool.id] = seen[pool.id] ?? pool.name
+        }
+        for (i, pool) in pools.enumerated() { check(pool, at: "pools[\(i)]", &reading) }
+    }
+
+    private func check(_ pool: PoolConfiguration, at key: String, _ reading: inout ConfigurationReading) {
+        let hasService = reading.isGiven("\(key).service")
+        let hasWorkers = reading.isGiven("\(key).workers")
+        if !hasService, !hasWorkers {
+            reading.complain(about: key, "has neither service nor workers", remedy: "add service: NAMESPACE/NAME, or workers")
+        }
+        if hasService, !reading.isGiven("source") {
+            reading.complain(about: "\(key).service", "there is no source to find it in", remedy: "add source: { directory: PATH }")
+        }
+        if !hasService, reading.isGiven("\(key).port") {
+            reading.complain(
+                about: "\(key).port", "is the port of a Service, and there is none",
+                remedy: "add service, or remove it; workers have workers.ports")
+        }
+        if pool.reuse != .whenReady, reading.isGiven("\(key).settle") {
+            reading.complain(about: "\(key).settle", "has no effect without reuse: when-ready", remedy: "add it, or remove settle")
+        }
+        checkPair("\(key).quarantine", "first", pool.quarantine.first, "most", pool.quarantine.most, &reading)
+        if let health = pool.health {
+            checkPair("\(key).health", "timeout", health.timeout, "interval", health.interval, &reading)
+        }
+        guard let workers = pool.workers else { return }
+        checkPair("\(key).workers.backoff", "first", workers.backoff.first, "most", workers.backoff.most, &reading)
+        if workers.ports.count > 0 {
+            if workers.most > workers.ports.count {
+                reading.complain(
+                    about: "\(key).workers.max", "\(workers.most) workers have only \(workers.ports.count) ports",
+                    remedy: "write at most \(workers.ports.count), or give more ports")
+            }
+            if workers.min > workers.most {
+                reading.complain(
+                    about: "\(key).workers.min", "\(workers.min) is more than the most, \(workers.most)",
+                    remedy: "write at most \(workers.most)")
+            }
+            if workers.ports.count > 1, !workers.command.isEmpty, !workers.command.contains(where: { $0.contains("{port}") }) {
+                reading.complain(
+                    about: "\(key).workers.command", "does not tell the worker its port",
+                    remedy: "put {port} into an argument, like --port={port}")
+            }
+        }
+    }
+
+    private func checkPair(
+        _ key: String, _ lower: String, _ low: Duration, _ upper: String, _ high: Duration, _ reading: inout ConfigurationReading
+    ) {
+        guard low > high else { return }
+        // Said where it was written; the other one may be a default.
+        let culprit = reading.isGiven("\(key).\(lower)") || !reading.isGiven("\(key).\(upper)") ? lower : upper
+        reading.complain(
+            about: "\(key).\(culprit)", "\(lower) (\(durationText(low))) is more than \(upper) (\(durationText(high)))",
+            remedy: culprit == lower ? "write at most \(durationText(high))" : "write at least \(durationText(low))")
+    }
+
+    private func checkListeners(_ reading: inout ConfigurationReading) {
+        var names: Set<String> = []
+        for (i, listener) in listeners.enumerated() {
+            let key = "listeners[\(i)]"
+            if !listener.name.isEmpty, !names.insert(listener.name).inserted {
+                reading.complain(
+                    about: "\(key).name", "a listener named \(listener.name) is there already", remedy: "give each listener its own name")
+            }
+            check(listener, at: key, &reading)
+        }
+    }
+
+    private func check(_ listener: ListenerConfiguration, at key: String, _ reading: inout ConfigurationReading) {
+        let hasPool = reading.isGiven("\(key).pool")
+        let hasRoutes = reading.isGiven("\(key).routes")
+        switch (hasPool, hasRoutes, listener.transport) {
+        case (true, true, .http): reading.complain(about: "\(key).pool", "stands beside routes", remedy: "keep one of the two")
+        case (_, true, .tcp):
+            reading.complain(
+                about: "\(key).routes", "a tcp listener has one pool: bytes have no host and path", remedy: "write pool: NAME instead")
+        case (false, false, _): reading.complain(about: key, "has no pool and no routes", remedy: "add pool: NAME")
+        case (true, false, _), (false, true, .http): break
+        }
+        if hasRoutes, listener.routes.isEmpty, reading.diagnostics.isEmpty {
+            reading.complain(about: "\(key).routes", "there is no route", remedy: "add one: - { host: \"*\", path: /, pool: NAME }")
+        }
+        if let pool = listener.pool { checkPoolExists(pool, at: "\(key).pool", &reading) }
+        checkRoutes(listener.routes, at: "\(key).routes", &reading)
+        checkProtocolKeys(listener, at: key, &reading)
+        if listener.transport == .http, listener.limits.head > listener.receiveBuffer {
+            let culprit = reading.isGiven("\(key).receive-buffer") ? "receive-buffer" : "limits.head"
+            reading.complain(
+                about: "\(key).\(culprit)",
+                "heads are read where they lie, and limits.head (\(sizeText(listener.limits.head))) is more than receive-buffer (\(sizeText(listener.receiveBuffer)))",
+                remedy: "write receive-buffer: \(sizeText(listener.limits.head))")
+        }
+        if listener.proxyProtocol.accept, listener.trust.from.isEmpty {
+            reading.complain(
+                about: "\(key).proxy-protocol.accept", "PROXY headers are taken from trusted peers only, and there are none",
+                remedy: "add trust: { from: [10.0.0.0/8] } with the balancer's addresses")
+        }
+        if listener.trust.from.isEmpty, reading.isGiven("\(key).trust.headers") {
+            reading.complain(about: "\(key).trust.headers", "nobody is trusted", remedy: "add trust.from with the callers' address blocks")
+        }
+        if listener.dualStack, !listener.address.isIPv6Wildcard {
+            reading.complain(about: "\(key).dual-stack", "is for [::] only", remedy: "remove it, or write address: [::]:PORT")
+        }
+    }
+
+    private func checkRoutes(_ routes: [RouteConfiguration], at key: String, _ reading: inout ConfigurationReading) {
+        var seen: [String: Int] = [:]
+        for (i, route) in routes.enumerated() {
+            if !route.pool.isEmpty { checkPoolExists(route.pool, at: "\(key)[\(i)].pool", &reading) }
+            let name = "\(route.host) \(route.path)"
+            if let first = seen[name] {
+                reading.complain(
+                    about: "\(key)[\(i)]", "host \(route.host) with path \(route.path) is there already, as number \(first + 1)",
+                    remedy: "remove one of them")
+            } else {
+                seen[name] = i
+            }
+        }
+    }
+
+    private func checkPoolExists(_ name: String, at key: String, _ reading: inout ConfigurationReading) {
+        guard pool(named: name) == nil else { return }
+        let names = Set(pools.map(\.name)).filter { !$0.isEmpty }.sorted()
+        let near = nearestWord(to: name, among: names).map { "did you mean \($0)?" }
+        reading.complain(
+            about: key, "there is no pool named \(name)",
+            remedy: near ?? (names.isEmpty ? "add it under pools" : "the pools are: \(names.joined(separator: ", "))"))
+    }
+
+    /// A key for the other protocol would do nothing. `defaults:` may hold both kinds.
+    private func checkProtocolKeys(_ listener: ListenerConfiguration, at key: String, _ reading: inout ConfigurationReading) {
+        let other = listener.transport == .http ? "tcp" : "http"
+        let foreign = listener.foreignKeys
+        for path in foreign where path != "routes" && !path.contains("[]") {
+            // A section is complained about by its keys.
+            let isSection = foreign.contains { $0.hasPrefix("\(path).") }
+            guard !isSection, reading.isGiven("\(key).\(path)") else { continue }
+            reading.complain(
+                about: "\(key).\(path)", "is for protocol: \(other) only", remedy: "remove it, or write protocol: \(other)")
+        }
+    }
+
+    /// Addresses and ports that two of us want.
+    private func checkPorts(_ reading: inout ConfigurationReading) {
+        var bound: [(key: String, name: String, address: ListenAddress, dualStack: Bool)] = []
+        for (i, listener) in listeners.enumerated() where reading.isGiven("listeners[\(i)].address") {
+            bound.append(("listeners[\(i)].address", "listener \(listener.name)", listener.address, listener.dualStack))
+        }
+        if let publisher { bound.append(("publisher.address", "the publisher", publisher.address, false)) }
+        for (i, mine) in bound.enumerated() {
+            for other in bound[..<i] where mine.address.clashes(with: other.address, dualStack: mine.dualStack || other.dualStack) {
+                reading.complain(
+                    about: mine.key, "\(mine.address) clashes with \(other.name) at \(other.address)", remedy: "use another port or address"
+                )
+            }
+        }
+        let local = pools.enumerated().compactMap { i, pool in
+            pool.workers.map { (key: "pools[\(i)].workers.ports", pool: pool.name, ports: $0.ports) }
+        }
+        for (i, mine) in local.enumerated() {
+            for other in local[..<i] {
+                guard let port = mine.ports.firstShared(with: other.ports) else { continue }
+                reading.complain(
+                    about: mine.key, "port \(port) belongs to the workers of \(other.pool) already", remedy: "use another range")
+            }
+            for listener in bound {
+                guard case .ip(let address) = listener.address, mine.ports.contains(address.port) else { continue }
+                reading.complain(
+                    about: mine.key, "port \(address.port) is that of \(listener.name)",
+                    remedy: "use another range, or move \(listener.name)")
+            }
+        }
+    }
+}
+
+extension ListenAddress {
+    /// Whether the kernel would refuse the second bind. Port 0 never clashes.
+    fileprivate func clashes(with other: ListenAddress, dualStack: Bool) -> Bool {
+        switch (self, other) {
+        case (.unix(let a), .unix(let b)): return a == b
+        case (.unix, .ip), (.ip, .unix): return false
+        case (.ip(let a), .ip(let b)):
+            guard a.port == b.port, a.port != 0 else { return false }
+            let aIsWildcard = a.high == 0 && a.low == 0
+            let bIsWildcard = b.high == 0 && b.low == 0
+            if a.family == b.family { return a == b || aIsWildcard || bIsWildcard }
+            return dualStack && (a.family == .v6 ? aIsWildcard : bIsWildcard)
+        }
+    }
+}

@@ -1,0 +1,119 @@
+import Model
+
+// The one table of keys. Docs, `leasehold check` and error messages all come from here.
+
+extension Configuration {
+    static let schema = Section(initial: Configuration()) { keys in
+        keys.value(
+            "runtime-directory", \.runtimeDirectory, .path(atMost: 64), traits: .restart,
+            "Where the sockets between the processes live; at most 64 bytes, so that every socket's path fits.")
+        keys.value(
+            "state-directory", \.stateDirectory, .path(), traits: .restart,
+            "Where the processes keep what must outlive them, a directory for each.")
+        keys.optionalSection(
+            "source", \.source, SourceConfiguration.schema, "Where endpoints come from; needed as soon as one pool names a service.")
+        keys.defaults()
+        keys.sections(
+            "pools", \.pools, PoolConfiguration.schema, traits: .required, example: "[{ name: browsers, service: shop/browsers }]",
+            start: { $0.poolDefaults }, label: { $0.name }, "The pools: at least one.")
+        keys.sections(
+            "listeners", \.listeners, ListenerConfiguration.schema, start: { $0.listenerDefaults }, label: { $0.name },
+            "The addresses that callers connect to.")
+        keys.optionalSection(
+            "publisher", \.publisher, PublisherConfiguration.schema,
+            "Metrics and status over HTTP; recognised, and without effect until the publisher is part of Leasehold.")
+        keys.value(
+            "recovery-grace", \.recoveryGrace, .duration(atLeast: .zero, atMost: .seconds(60)),
+            "After a start, how long the pool-keeper waits for the leases of dispatchers whose process is gone.")
+        keys.value(
+            "adopt-within", \.adoptWithin, .duration(atLeast: .zero, atMost: .seconds(600)),
+            "How long the leases of a dead dispatcher wait for its successor before they end.")
+        keys.value(
+            "log-jobs", \.logJobs, .logJobs,
+            "Which jobs get a line in the journal: all, those not served, or those and one of every N served.")
+        keys.section("dispatcher", \.dispatcher, DispatcherConfiguration.schema, "What holds for the dispatcher, whatever the listener.")
+    }
+}
+
+extension KeyTable where Root == Configuration {
+    /// Read into the pass itself: pools and listeners begin as copies of what stands here.
+    fileprivate mutating func defaults() {
+        let documentation = [
+            ConfigurationKey(
+                path: "defaults", type: "section", defaultText: "", isRequired: false, needsRestart: false, canHaveDefault: false,
+                onlyProtocol: "", sentence: "What pools and listeners begin with; each may say otherwise."),
+            ConfigurationKey(
+                path: "defaults.pool", type: "section", defaultText: "", isRequired: false, needsRestart: false, canHaveDefault: false,
+                onlyProtocol: "", sentence: "What every pool begins with: any of its keys but \(PoolConfiguration.schema.individualKeys)."),
+            ConfigurationKey(
+                path: "defaults.listener", type: "section", defaultText: "", isRequired: false, needsRestart: false, canHaveDefault: false,
+                onlyProtocol: "",
+                sentence: "What every listener begins with: any of its keys but \(ListenerConfiguration.schema.individualKeys)."),
+        ]
+        let key = Key<Root>(
+            name: "defaults", traits: [], example: "",
+            read: { node, key, _, reading in
+                var defaults = Defaults()
+                Defaults.schema.read(node, at: key, into: &defaults, &reading)
+                reading.poolDefaults = defaults.pool
+                reading.listenerDefaults = defaults.listener
+            },
+            render: { _ in nil }, documentation: documentation, restartValues: { _, _ in [] })
+        keys.append(key)
+    }
+}
+
+extension Section {
+    fileprivate var individualKeys: String { keys.filter { $0.traits.contains(.individual) }.map(\.name).joined(separator: ", ") }
+}
+
+/// The section `defaults`, which is gone once pools and listeners have been read.
+private struct Defaults: Hashable, Sendable {
+    var pool = PoolConfiguration()
+    var listener = ListenerConfiguration()
+
+    static let schema = Section(initial: Defaults()) { keys in
+        keys.defaults("pool", \.pool, PoolConfiguration.schema)
+        keys.defaults("listener", \.listener, ListenerConfiguration.schema)
+    }
+}
+
+extension KeyTable {
+    fileprivate mutating func defaults<Part>(
+        _ name: String, _ property: WritableKeyPath<Root, Part> & Sendable, _ section: Section<Part>
+    ) {
+        let key = Key<Root>(
+            name: name, traits: [], example: "",
+            read: { node, key, root, reading in
+                section.read(node, at: key, into: &root[keyPath: property], &reading, checksRequired: false, onlyDefaults: true)
+            },
+            render: { _ in nil }, documentation: [], restartValues: { _, _ in [] })
+        keys.append(key)
+    }
+}
+
+extension SourceConfiguration {
+    static let schema = Section(initial: SourceConfiguration()) { keys in
+        keys.value(
+            "directory", \.directory, .path(), traits: [.required, .restart],
+            example: "/etc/leasehold/endpoints.d",
+            "EndpointSlice and Service manifests, YAML or JSON, watched; an unreadable directory is unknown, never empty.")
+        keys.refused("kubernetes", remedy: "use source.directory with exported EndpointSlices")
+        keys.refused("route-server", remedy: "use source.directory with exported EndpointSlices")
+    }
+}
+
+extension PublisherConfiguration {
+    static let schema = Section(initial: PublisherConfiguration()) { keys in
+        keys.value(
+            "address", \.address, .address, traits: .restart, "Where the publisher listens; it clashes like a listener's.")
+    }
+}
+
+extension DispatcherConfiguration {
+    static let schema = Section(initial: DispatcherConfiguration()) { keys in
+        keys.value(
+            "threads", \.threads, .count(1...64), traits: .restart,
+            "Event loops; each takes connections from every listener.")
+    }
+}

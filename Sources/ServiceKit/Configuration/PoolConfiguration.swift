@@ -1,0 +1,128 @@
+import Model
+
+/// The endpoints of one Service port, or local workers, or both, with one policy.
+public struct PoolConfiguration: Hashable, Sendable {
+    public var name = ""
+    /// The Service whose slices make the pool; nil for local workers only.
+    public var service: ServiceName?
+    public var port = ServicePort.only
+    /// How callers get an endpoint. One kind so far.
+    public var sharing = Sharing.lease
+    /// Jobs that one endpoint may run at once.
+    public var slots = 1
+    public var hold = Hold()
+    public var dial = Dial()
+    public var quarantine = Quarantine()
+    public var workerConnections = WorkerConnections.fresh
+    public var reuse = Reuse.immediate
+    /// For `reuse: when-ready`: ready for this long after a release counts as ready again.
+    public var settle = Duration.seconds(2)
+    public var order = PoolPolicy.Order.spread
+    public var health: Health?
+    /// From a complete response to the end of the lease, when the worker does not close first.
+    public var closeGrace = Duration.milliseconds(100)
+    /// How long a worker may go on with a job whose caller is gone; then it is cut and quarantined.
+    public var abandon = Duration.seconds(30)
+    public var workers: WorkersConfiguration?
+
+    public init() {}
+
+    public var id: PoolID { PoolID(name: name) }
+
+    /// What the pool-keeper needs to know.
+    public var policy: PoolPolicy {
+        var policy = PoolPolicy(name: name)
+        policy.slots = slots
+        policy.holdTimeout = hold.timeout
+        policy.noEndpointsTimeout = hold.noEndpoints ?? hold.timeout
+        policy.maxQueued = hold.maxQueued
+        policy.reuse =
+            switch reuse {
+            case .immediate: .immediate
+            case .whenReady: .whenReady(settle: settle)
+            case .never: .never
+            }
+        policy.order = order
+        policy.quarantine = PoolPolicy.Quarantine(first: quarantine.first, most: quarantine.most)
+        policy.health = health.map { PoolPolicy.Health(path: $0.path, interval: $0.interval, timeout: $0.timeout) }
+        policy.dialBy = dial.by
+        return policy
+    }
+
+    public enum Sharing: CaseIterable, Hashable, Sendable {
+        /// One job per slot, held until one is free.
+        case lease
+    }
+
+    /// How long and how many callers wait.
+    public struct Hold: Hashable, Sendable {
+        public var timeout = Duration.seconds(30)
+        /// The same while the pool has no endpoint; nil means ``timeout``.
+        public var noEndpoints: Duration?
+        public var maxQueued = 10_000
+    }
+
+    /// Connecting to an endpoint.
+    public struct Dial: Hashable, Sendable {
+        public var timeout = Duration.seconds(1)
+        /// How long after the grant the dispatcher may still begin to dial.
+        public var by = Duration.seconds(2)
+    }
+
+    /// How long a failing endpoint is set aside: `first`, doubling to `most` on repeats.
+    public struct Quarantine: Hashable, Sendable {
+        public var first = Duration.seconds(2)
+        public var most = Duration.seconds(30)
+    }
+
+    /// Probes of free endpoints.
+    public struct Health: Hashable, Sendable {
+        public var path = ""
+        public var interval = Duration.seconds(10)
+        public var timeout = Duration.seconds(1)
+    }
+
+    public enum WorkerConnections: CaseIterable, Hashable, Sendable {
+        /// One connection per job.
+        case fresh
+        /// One idle connection per worker is kept for its next job.
+        case reuse
+    }
+
+    /// When an endpoint is free again after a lease.
+    public enum Reuse: CaseIterable, Hashable, Sendable {
+        case immediate
+        case whenReady
+        case never
+    }
+}
+
+/// Local workers of a pool: which program, on which ports, how many.
+public struct WorkersConfiguration: Hashable, Sendable {
+    /// Program and arguments; `{port}` in an argument is replaced.
+    public var command: [String] = []
+    /// One worker each, on loopback. Ascending, unique, never empty.
+    public var ports = PortSet()
+    /// Kept running without any demand.
+    public var min = 0
+    /// Never more than this; nil means one for each port.
+    public var max: Int?
+    /// A worker that had no job for this long is stopped, down to ``min``.
+    public var idle = Duration.seconds(30)
+    /// A worker whose port does not accept by then is stopped and counts as crashed.
+    public var startTimeout = Duration.seconds(60)
+    /// From SIGTERM to SIGKILL.
+    public var stopTimeout = Duration.seconds(10)
+    public var backoff = Backoff()
+
+    public init() {}
+
+    /// ``max``, with its default.
+    public var most: Int { max ?? ports.count }
+
+    /// The pause before a crashed worker is started again: `first`, doubling to `most` on repeats.
+    public struct Backoff: Hashable, Sendable {
+        public var first = Duration.milliseconds(250)
+        public var most = Duration.seconds(30)
+    }
+}

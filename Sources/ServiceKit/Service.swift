@@ -1,0 +1,258 @@
+import CLinux
+import Foundation
+import Linux
+import Logging
+import Model
+import Systemd
+import Wire
+
+/// The daemons, by the name of their unit and of their control socket.
+public enum ProcessName: String, Sendable, CaseIterable {
+    case watcher
+    case poolKeeper = "pool-keeper"
+    case dispatcher
+    case scaler
+}
+
+/// The skeleton of every daemon: configuration, journal, signals, readiness, watchdog, control edge and links, on one loop.
+///
+/// A daemon makes one, sets the hooks that it needs, opens its edges, says `ready` and calls `run()`.
+public final class Service {
+    public let name: ProcessName
+    public let loop: Loop
+    public let outbox: Outbox
+    public let logger: Logger
+    /// The stable name of this instance (LEASEHOLD_SEAT, or "0"); it outlives the process.
+    public let seat: String
+    /// Drawn at every start: tells a restart from a reconnect.
+    public let instance = UInt64.random(in: 1 ... .max)
+    public let configurationPath: String
+    public private(set) var configuration: Configuration
+    /// Sockets that the manager opened, until the daemon takes them.
+    public var listenDescriptors: ListenDescriptors
+    /// The soft limit on descriptors after it was raised to the hard one.
+    public let descriptorLimit: Int
+
+    /// SIGHUP brought a valid configuration; returns what of it was put in force, in one line.
+    public var onReload: (_ old: Configuration, _ new: Configuration) -> Void = { _, _ in }
+    /// SIGTERM or SIGINT. The default stops at once.
+    public var onTerminate: (_ isFirst: Bool) -> Void
+    /// SIGUSR2: hand over to the next process in the seat. The default stops at once.
+    public var onHandOver: () -> Void
+    /// Everything but `show process`, which the skeleton answers.
+    public var onControl: (ControlRequest) -> ControlAnswer = { _ in .failed(status: 64, "this process does not know that request") }
+    /// For `show process`.
+    public var counters: () -> [String: UInt64] = { [:] }
+    /// Whether all of the process's loops make progress; false withholds WATCHDOG=1.
+    public var isHealthy: () -> Bool = { true }
+
+    private let started = monotonicNow()
+    private var isReady = false
+    private var status = "Starting"
+    private var statusDirty = false
+    private var control: ControlServer?
+    private var signals: SignalSource?
+    private var watchdog: LoopTimer?
+    private var terminations = 0
+
+    /// Reads the configuration, joins the journal or the terminal, and opens the control edge. Exits with 78 and the reasons when the
+    /// configuration is wrong.
+    public init(_ name: ProcessName, configurationPath: String, logLevel: Logger.Level) throws(SystemError) {
+        self.name = name
+        self.configurationPath = configurationPath
+        _ = lh_ignore_sigpipe()
+        descriptorLimit = try check(lh_raise_descriptor_limit(), "setrlimit", "RLIMIT_NOFILE")
+        listenDescriptors = try ListenDescriptors()
+        logger = Service.makeLogger(for: name, level: logLevel)
+        seat = ProcessInfo.processInfo.environment["LEASEHOLD_SEAT"] ?? "0"
+        configuration = Service.loadOrExit(configurationPath)
+        loop = try Loop()
+        outbox = Outbox(loop: loop)
+        onTerminate = { _ in }
+        onHandOver = {}
+        let loop = self.loop
+        onTerminate = { _ in loop.stop() }
+        onHandOver = { loop.stop() }
+        try prepareDirectories()
+        signals = try SignalSource([SIGTERM, SIGINT, SIGHUP, SIGUSR2], on: loop) { [unowned self] in received($0) }
+        control = try ControlServer(
+            path: controlPath(name), listener: listenDescriptors.take("control").first, hello: hello(.control), outbox: outbox
+        ) { [unowned self] request, _ in answer(request) }
+        if let interval = Notify.watchdogInterval() {
+            watchdog = loop.timer { [unowned self] now in
+                if isHealthy() { Notify.watchdog() }
+                watchdog?.deadline = now + interval
+            }
+            watchdog?.deadline = monotonicNow() + interval
+        }
+        loop.atTurnEnd { [unowned self] in
+            guard statusDirty, isReady else { return }
+            statusDirty = false
+            Notify.status(status)
+        }
+    }
+
+    // MARK: Edges
+
+    /// Threads of one process are instances of their own: `thread` counts from 0.
+    public func hello(_ edge: Edge, seat: String? = nil, thread: Int = 0) -> Hello {
+        Hello(edge: edge, seat: seat ?? self.seat, instance: instance &+ UInt64(thread), descriptorBudget: outbox.descriptorBudget)
+    }
+
+    public func socketPath(_ edge: Edge) -> String { "\(configuration.runtimeDirectory)/\(edge.name).sock" }
+    public func controlPath(_ process: ProcessName) -> String { configuration.controlPath(process) }
+
+    /// Opens the listening end of an edge: the manager's socket of that name, or the path in the runtime directory.
+    public func listen(_ edge: Edge) throws(SystemError) -> LinkServer {
+        let server: LinkServer
+        if let given = listenDescriptors.take(edge.name).first {
+            server = try LinkServer(owning: given, hello: hello(edge), outbox: outbox)
+        } else {
+            server = try LinkServer(path: socketPath(edge), hello: hello(edge), outbox: outbox)
+        }
+        let logger = self.logger
+        server.onRefused = { reason in
+            logger.warning("A link was refused, continuing without it", metadata: ["edge": "\(edge.name)", "reason": "\(reason)"])
+        }
+        return server
+    }
+
+    /// The connecting end of an edge; `start()` it when its hooks are set. A `loop` other than the service's has its own outbox.
+    public func connect(_ edge: Edge, seat: String? = nil, thread: Int = 0, outbox: Outbox? = nil) -> LinkClient {
+        LinkClient(path: socketPath(edge), hello: hello(edge, seat: seat, thread: thread), outbox: outbox ?? self.outbox)
+    }
+
+    // MARK: Life
+
+    /// READY=1, once.
+    public func ready(status text: String) {
+        status = text
+        guard !isReady else { return }
+        isReady = true
+        Notify.ready(status: text)
+        logger.notice("Ready", metadata: ["status": "\(text)", LogKey.messageID: "\(MessageID.ready)"])
+    }
+
+    /// The STATUS line; sent at the end of the turn.
+    public func setStatus(_ text: String) {
+        guard text != status else { return }
+        status = text
+        statusDirty = true
+    }
+
+    /// Turns the loop until it is stopped, then says so.
+    public func run() throws(SystemError) {
+        try loop.run()
+        outbox.flush()
+        logger.notice("Stopped", metadata: [LogKey.messageID: "\(MessageID.stopped)"])
+    }
+
+    private func received(_ signal: Int32) {
+        switch signal {
+        case SIGTERM, SIGINT:
+            terminations += 1
+            Notify.stopping()
+            logger.notice(
+                "Stopping", metadata: ["signal": "\(signal)", "at-once": "\(terminations > 1)", LogKey.messageID: "\(MessageID.stopping)"])
+            onTerminate(terminations == 1)
+        case SIGUSR2: onHandOver()
+        case SIGHUP: reload()
+        default: break  // only the four of `init` are blocked into the signalfd
+        }
+    }
+
+    private func reload() {
+        Notify.reloading()
+        defer { Notify.ready(status: status) }
+        let new: Configuration
+        do throws(ConfigurationError) {
+            new = try Configuration.load(path: configurationPath)
+        } catch {
+            logger.error(
+                "The new configuration is not valid; the old one stays in force",
+                metadata: ["errors": "\(error)", LogKey.messageID: "\(MessageID.reloadRefused)"])
+            return
+        }
+        let fixed = new.changesNeedingRestart(from: configuration)
+        guard fixed.isEmpty else {
+            logger.error(
+                "The new configuration changes what only a restart can change; the old one stays in force",
+                metadata: ["changes": "\(fixed.joined(separator: ", "))", LogKey.messageID: "\(MessageID.reloadRefused)"])
+            return
+        }
+        let old = configuration
+        configuration = new
+        onReload(old, new)
+        logger.notice("Configuration reloaded", metadata: [LogKey.messageID: "\(MessageID.reloaded)"])
+    }
+
+    private func answer(_ request: ControlRequest) -> ControlAnswer {
+        guard case .show("process") = request else { return onControl(request) }
+        let report = ProcessReport(
+            process: name.rawValue, seat: seat, pid: getpid(), version: Version.current, instance: String(instance, radix: 16),
+            ready: isReady, status: status, uptimeSeconds: Double(monotonicNow() - started) / 1e9, counters: counters())
+        return .json(report)
+    }
+
+    /// This daemon's own directory for what must outlive it: `state-directory/NAME`, made if missing.
+    public func stateDirectory() throws(SystemError) -> String {
+        let path = "\(configuration.stateDirectory)/\(name.rawValue)"
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
+        } catch {
+            throw SystemError(EACCES, "create directory (is state-directory right, and may this user write there?)", path)
+        }
+        return path
+    }
+
+    private func prepareDirectories() throws(SystemError) {
+        for directory in [configuration.runtimeDirectory, configuration.runtimeDirectory + "/control"] {
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
+            } catch {
+                throw SystemError(EACCES, "create directory (is runtime-directory right, and may this user write there?)", directory)
+            }
+        }
+    }
+
+    private static func makeLogger(for name: ProcessName, level: Logger.Level) -> Logger {
+        let label = "leasehold-\(name.rawValue)"
+        var socket: JournalSocket?
+        if JournalSocket.isStandardError() {
+            do throws(SystemError) { socket = try JournalSocket() } catch {
+                // Standard error still reaches the journal as plain lines.
+                socket = nil
+            }
+        }
+        return Logger(label: label) { label in
+            if let socket { return JournalLogHandler(label: label, level: level, sink: socket) }
+            return TerminalLogHandler(label: label, level: level)
+        }
+    }
+
+    private static func loadOrExit(_ path: String) -> Configuration {
+        do throws(ConfigurationError) { return try Configuration.load(path: path) } catch {
+            FileHandle.standardError.write(Data("\(error)\n".utf8))
+            exit(ExitStatus.configuration.rawValue)
+        }
+    }
+}
+
+extension Configuration {
+    /// Where a process listens for the operator's command.
+    public func controlPath(_ process: ProcessName) -> String { "\(runtimeDirectory)/control/\(process.rawValue).sock" }
+}
+
+extension ControlAnswer {
+    /// A report as compact JSON with sorted keys.
+    public static func json(_ value: some Encodable) -> ControlAnswer {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        do {
+            return .report(String(decoding: try encoder.encode(value), as: UTF8.self))
+        } catch {
+            return .failed(status: 70, "the report could not be encoded: \(error)")
+        }
+    }
+}

@@ -1,0 +1,69 @@
+import Kubernetes
+import Model
+
+/// What an operator wants to read in the journal.
+public enum WatcherNotice: Hashable, Sendable {
+    case restored(endpoints: Int, age: Duration)
+    /// The source was read whole for the first time since the start.
+    case sourceComplete(endpoints: Int, files: Int)
+    case directoryUnreadable(String)
+    case directoryReadable
+    case fileBroken(BrokenFile)
+    case fileMended(String)
+    case fileRemoved(String)
+    /// Something in a manifest serves no pool.
+    case problem(SourceProblem)
+    /// An object was found more than once; the last file counts.
+    case repeated(String, files: [String])
+    /// Objects of kinds that are not read.
+    case ignored(file: String, kinds: [String])
+    case workersSynchronized(count: Int)
+    /// The scaler is away; the workers that it named last stay.
+    case workersLost(count: Int)
+
+    /// Whether something is amiss, though the work goes on.
+    public var isWarning: Bool {
+        switch self {
+        case .directoryUnreadable, .fileBroken, .problem, .repeated, .workersLost: true
+        case .restored, .sourceComplete, .directoryReadable, .fileMended, .fileRemoved, .ignored, .workersSynchronized: false
+        }
+    }
+}
+
+extension WatcherNotice {
+    /// What it says, the same for every occurrence.
+    public var message: String {
+        switch self {
+        case .restored: "Serving the saved state until the source is read"
+        case .sourceComplete: "The source is read"
+        case .directoryUnreadable: "The directory cannot be read, continuing with what is known"
+        case .directoryReadable: "The directory can be read again"
+        case .fileBroken(let file):
+            file.hasGoodVersion
+                ? "A manifest cannot be read, continuing with its last good version" : "A manifest cannot be read, continuing without it"
+        case .fileMended: "A manifest is in order again"
+        case .fileRemoved: "A manifest was removed"
+        case .problem: "Something in the source serves no pool, continuing without it"
+        case .repeated: "An object is in the source more than once, continuing with the last one"
+        case .ignored: "A manifest also holds kinds that are not read"
+        case .workersSynchronized: "The scaler has told its local workers"
+        case .workersLost: "The scaler is away, continuing with its local workers"
+        }
+    }
+
+    /// What it is about, this time.
+    public var facts: [(key: String, value: String)] {
+        switch self {
+        case .restored(let endpoints, let age): [("endpoints", "\(endpoints)"), ("age-seconds", "\(age.components.seconds)")]
+        case .sourceComplete(let endpoints, let files): [("endpoints", "\(endpoints)"), ("files", "\(files)")]
+        case .directoryUnreadable(let problem): [("problem", problem)]
+        case .directoryReadable: []
+        case .fileBroken(let file): [("file", file.name), ("problem", file.problem)]
+        case .fileMended(let name), .fileRemoved(let name): [("file", name)]
+        case .problem(let problem): [("problem", problem.description)]
+        case .repeated(let object, let files): [("object", object), ("files", files.joined(separator: ", "))]
+        case .ignored(let file, let kinds): [("file", file), ("kinds", kinds.joined(separator: ", "))]
+        case .workersSynchronized(let count), .workersLost(let count): [("workers", "\(count)")]
+        }
+    }
+}

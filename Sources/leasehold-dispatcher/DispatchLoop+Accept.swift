@@ -1,0 +1,180 @@
+import CLinux
+import DispatcherCore
+import Linux
+import Model
+import ServiceKit
+
+extension DispatchLoop {
+    /// Registers a listening socket; shared with other loops, of which one wakes per connection (EPOLLEXCLUSIVE).
+    func listen(_ descriptor: Int32, index: UInt16) throws(SystemError) {
+        _ = try check(
+            loop.add(descriptor, LH_EPOLLIN | LH_EPOLLEXCLUSIVE, kind: listenerKind, payload: UInt64(index)), "epoll_ctl", "listener")
+        listenerDescriptors.append(descriptor)
+    }
+
+    /// Accepts as many as came together lately. The listener is level-triggered, so what is left is told again; asking once too
+    /// often costs a call that fails, asking too seldom costs a turn: the budget doubles when it was used up, and falls to what came.
+    func accept(_ index: UInt16) {
+        let listener = listenerDescriptors[Int(index)]
+        var taken = 0
+        while taken < acceptBudget {
+            var address = lh_address()
+            let raw = lh_accept(listener, &address)
+            guard raw >= 0 else {
+                // EAGAIN: all taken, or another loop was faster. EMFILE, ENFILE: they wait in the backlog, and we say so.
+                if raw != Int(-EAGAIN) && raw != Int(-ECONNABORTED) { counters.refusedConnections += 1 }
+                acceptBudget = max(1, taken)
+                return
+            }
+            taken += 1
+            counters.accepted += 1
+            adopt(Int32(raw), SocketAddress(system: address), index)
+        }
+        acceptBudget = min(64, acceptBudget * 2)
+    }
+
+    private func adopt(_ raw: Int32, _ address: SocketAddress?, _ index: UInt16) {
+        let slot = callers.take()
+        let caller = callers[slot]
+        let rule = rules.listeners[Int(index)]
+        caller.pointee.descriptor = Descriptor(owning: raw)
+        caller.pointee.listener = index
+        caller.pointee.socket = SocketFlags()
+        caller.pointee.worker = -1
+        caller.pointee.peer = rule.http.trust.peer(address)
+        caller.pointee.pool = rule.pool
+        caller.pointee.state = .idle
+        let configuration = rule.configuration
+        let expectsProxy = configuration.proxyProtocol.accept && rule.http.trust.trusts(address)
+        if expectsProxy { caller.pointee.state = .proxyHeader }
+        let added = loop.add(
+            raw, LH_EPOLLIN | LH_EPOLLRDHUP | LH_EPOLLET, kind: callerKind, payload: payload(slot, caller.pointee.generation))
+        guard added >= 0 else { return freeCaller(slot) }
+        if !rule.isHTTP && configuration.askAfter == .accept && !expectsProxy {
+            park(slot, JobRequest(pool: rules.pools[Int(rule.pool)].id))
+        } else {
+            setDeadline(caller: slot, rule.isHTTP ? .head : .keepAlive, rule.isHTTP ? configuration.deadlines.head : configuration.deadlines.keepAlive)
+        }
+    }
+
+    /// A PROXY header (v1 or v2) from a trusted peer, taken off the socket before anything else is read.
+    func readProxyHeader(_ slot: Int32) {
+        let caller = callers[slot]
+        guard let bytes = peek(caller, 4096) else { return closeSilently(slot) }
+        switch ProxyHeader.parse(bytes) {
+        case .needMore:
+            if caller.pointee.socket.finned || caller.pointee.socket.broken { closeSilently(slot) }
+        case .refused:
+            counters.refusals[Int(Reason.badRequest.rawValue)] += 1
+            resetCaller(slot)
+        case .header(let header):
+            _ = lh_recv(caller.pointee.descriptor.raw, nil, header.length, Int32(MSG_TRUNC))
+            let rule = rules.listeners[Int(caller.pointee.listener)]
+            // The caller behind the balancer is believed for what it is itself, not for whom it came through.
+            if let source = header.source { caller.pointee.peer = rule.http.trust.peer(source) }
+            caller.pointee.state = .idle
+            caller.pointee.socket.readable = true
+            if !rule.isHTTP && rule.configuration.askAfter == .accept {
+                park(slot, JobRequest(pool: rules.pools[Int(rule.pool)].id))
+            } else {
+                callerIdle(slot)
+            }
+        }
+    }
+
+    /// Nothing runs on this connection: look for the first byte or the next head.
+    func callerIdle(_ slot: Int32) {
+        let caller = callers[slot]
+        if caller.pointee.socket.broken { return closeSilently(slot) }
+        if rules.listeners[Int(caller.pointee.listener)].isHTTP { return readRequest(slot) }
+        guard caller.pointee.socket.readable else { return }
+        if caller.pointee.socket.finned {
+            // A FIN with nothing before it is a caller that left; with data before it only `pass-on` serves it.
+            let passesOn = rules.listeners[Int(caller.pointee.listener)].configuration.parkedFIN == .passOn
+            guard passesOn, let bytes = peek(caller, 1), bytes.count > 0 else { return closeSilently(slot) }
+        }
+        if isDraining { return resetCaller(slot) }
+        park(slot, JobRequest(pool: rules.pools[Int(caller.pointee.pool)].id))
+    }
+
+    /// The caller's job gets in line.
+    func park(_ slot: Int32, _ request: JobRequest) {
+        let caller = callers[slot]
+        let id = machine.reserve()
+        while owners.count <= Int(id.slot) { owners.append(-1) }
+        owners[Int(id.slot)] = slot
+        caller.pointee.job = id
+        caller.pointee.state = .parked
+        counters.jobs += 1
+        if caller.pointee.head != nil {
+            setDeadline(caller: slot, .shrink, .milliseconds(250))
+        } else {
+            setHoldDeadline(slot)
+        }
+        feed(.arrived(id, request))
+    }
+
+    /// The budget and five seconds: by then the pool-keeper has spoken, or it is away.
+    func setHoldDeadline(_ slot: Int32) {
+        let id = callers[slot].pointee.job
+        guard let job = machine[id] else { return }
+        let end = job.arrived + machine.budget(of: id) + (machine.isKeeperUp ? .seconds(5) : .zero)
+        setDeadline(caller: slot, .hold, max(.milliseconds(1), end - now))
+    }
+
+    /// An event on a parked caller: it may have left.
+    func callerParked(_ slot: Int32) {
+        let caller = callers[slot]
+        let rule = rules.listeners[Int(caller.pointee.listener)]
+        guard caller.pointee.socket.broken || (caller.pointee.socket.finned && (rule.isHTTP || rule.configuration.parkedFIN == .gone)) else {
+            return
+        }
+        let id = caller.pointee.job
+        feed(.callerLeft(id, reachedWorker: false))
+        closeSilently(slot)
+    }
+
+    /// The front of a socket's queue, left there. Empty when there is nothing (readable is off then); nil at a reset.
+    /// A short answer is all there is, so readable is off as well until the next event.
+    func peek(_ caller: UnsafeMutablePointer<Caller>, _ limit: Int) -> UnsafeRawBufferPointer? {
+        let count = lh_recv(caller.pointee.descriptor.raw, scratch.baseAddress, limit, Int32(MSG_PEEK))
+        if count < 0 {
+            caller.pointee.socket.readable = false
+            if count == Int(-EAGAIN) { return UnsafeRawBufferPointer(rebasing: scratch[..<0]) }
+            caller.pointee.socket.broken = true
+            return nil
+        }
+        if count == 0 { caller.pointee.socket.finned = true }
+        if count < limit { caller.pointee.socket.readable = false }
+        return UnsafeRawBufferPointer(rebasing: scratch[..<count])
+    }
+
+    // MARK: Ends of callers
+
+    /// Closes without a word: the caller left, or there is nothing to say.
+    func closeSilently(_ slot: Int32) { freeCaller(slot) }
+
+    /// Cuts: the caller must not mistake this for an end. connect(AF_UNSPEC) resets whatever duplicates exist.
+    func resetCaller(_ slot: Int32) {
+        counters.cuts += 1
+        // ENOTCONN: it was reset already.
+        _ = lh_disconnect(callers[slot].pointee.descriptor.raw)
+        freeCaller(slot)
+    }
+
+    func freeCaller(_ slot: Int32) {
+        let caller = callers[slot]
+        guard caller.pointee.state != .none else { return }
+        loop.remove(caller.pointee.descriptor.raw)
+        caller.pointee.descriptor.close()
+        clearDeadline(caller: slot)
+        caller.pointee.outgoing?.free()
+        caller.pointee.outgoing = nil
+        caller.pointee.head?.free()
+        caller.pointee.head = nil
+        caller.pointee.state = .none
+        caller.pointee.generation &+= 1
+        caller.pointee.worker = -1
+        callers.give(slot)
+    }
+}

@@ -1,0 +1,156 @@
+import CLinux
+import DispatcherCore
+import Linux
+import Model
+
+extension DispatchLoop {
+    func setDeadline(caller slot: Int32, _ kind: CallerDeadline, _ wait: Duration) {
+        callers[slot].pointee.deadline = kind
+        wheel.set(Int(slot) * 2, now + wait)
+    }
+
+    func clearDeadline(caller slot: Int32) {
+        guard callers[slot].pointee.deadline != .none else { return }
+        callers[slot].pointee.deadline = .none
+        wheel.set(Int(slot) * 2, .never)
+    }
+
+    func setDeadline(worker slot: Int32, _ kind: WorkerDeadline, _ wait: Duration) {
+        setDeadline(worker: slot, kind, until: now + wait)
+    }
+
+    func setDeadline(worker slot: Int32, _ kind: WorkerDeadline, until: Instant) {
+        workers[slot].pointee.deadline = kind
+        wheel.set(Int(slot) * 2 + 1, until)
+    }
+
+    func clearDeadline(worker slot: Int32) {
+        guard workers[slot].pointee.deadline != .none else { return }
+        workers[slot].pointee.deadline = .none
+        wheel.set(Int(slot) * 2 + 1, .never)
+    }
+
+    func expire(_ now: Instant) {
+        wheel.expire(at: now, into: &due)
+        for key in due {
+            let slot = Int32(key / 2)
+            if key.isMultiple(of: 2) { callerDue(slot) } else { workerDue(slot) }
+        }
+        due.removeAll(keepingCapacity: true)
+        if isDraining && now >= drainDeadline { endDrain() }
+    }
+
+    private func callerDue(_ slot: Int32) {
+        let caller = callers[slot]
+        let kind = caller.pointee.deadline
+        caller.pointee.deadline = .none
+        guard caller.pointee.state != .none else { return }
+        counters.deadlines[Int(kind.rawValue)] += 1
+        switch kind {
+        case .none: break
+        case .head:
+            // A connection that never said anything is closed without a word; half a head is answered.
+            caller.pointee.socket.readable = true
+            guard caller.pointee.state == .idle, let bytes = peek(caller, 1), !bytes.isEmpty else { return closeSilently(slot) }
+            answer(slot, Answer(.problem(.headTimeout), for: [], closes: true))
+        case .keepAlive: closeSilently(slot)
+        case .shrink:
+            guard caller.pointee.state == .parked else { return }
+            // Only what is still in the socket can be read again.
+            if caller.pointee.headLength > 0 {
+                caller.pointee.head?.free()
+                caller.pointee.head = nil
+            }
+            setHoldDeadline(slot)
+        case .hold:
+            guard caller.pointee.state == .parked else { return }
+            let id = caller.pointee.job
+            feed(.holdExpired(id))
+            if callers[slot].pointee.state == .parked, callers[slot].pointee.job == id { setDeadline(caller: slot, .hold, .seconds(1)) }
+        case .retry:
+            guard caller.pointee.state == .parked else { return }
+            reportDialFailure(slot, caller.pointee.job, .ours)
+        case .discard: freeCaller(slot)
+        }
+    }
+
+    private func workerDue(_ slot: Int32) {
+        let worker = workers[slot]
+        let kind = worker.pointee.deadline
+        worker.pointee.deadline = .none
+        guard worker.pointee.state != .none else { return }
+        switch kind {
+        case .none: break
+        case .dial: dialEnded(slot, .timedOut)
+        case .firstByte, .idle: sessionDue(slot, kind)
+        case .abandon:
+            let id = worker.pointee.job
+            resetWorker(slot)
+            feed(.ended(id, .endingTimeout))
+        case .grace:
+            let id = worker.pointee.job
+            freeWorker(slot)
+            feed(.ended(id, .served))
+        case .keep:
+            worker.pointee.socket.finned = true
+            dropIdle(slot)
+        case .probe: probeEnded(slot, passed: false)
+        }
+    }
+
+    /// The caller is let go with the truth; the worker may still work, so it is left to end.
+    private func sessionDue(_ slot: Int32, _ kind: WorkerDeadline) {
+        let worker = workers[slot]
+        guard worker.pointee.state == .session else { return }
+        let callerSlot = worker.pointee.caller
+        let isJob = now >= worker.pointee.jobDeadline
+        let traits = worker.pointee.traits
+        let isAnswerable = worker.pointee.exchange == .requestHead || worker.pointee.exchange == .responseHead
+        let reason: Reason = isJob ? .jobTimeout : kind == .firstByte ? .workerTimeout : .idleTimeout
+        callers[callerSlot].pointee.worker = -1
+        if isAnswerable {
+            answer(callerSlot, Answer(.problem(reason), for: traits, closes: true))
+        } else {
+            counters.refusals[Int(reason.rawValue)] += 1
+            resetCaller(callerSlot)
+        }
+        orphan(slot, as: kind == .firstByte && !isJob ? .firstByteTimeout : .abandoned)
+    }
+
+    // MARK: Draining
+
+    /// Answers what comes with `draining`, lets what runs finish, at most for `limit`.
+    func beginDrain(limit: Duration) {
+        isDraining = true
+        drainDeadline = now + limit
+        for slot in 0..<callers.capacity where callers[slot].pointee.state == .idle && !callers[slot].pointee.socket.readable {
+            let isHTTP = rules.listeners[Int(callers[slot].pointee.listener)].isHTTP
+            if isHTTP && callers[slot].pointee.deadline == .keepAlive { beginClosing(slot) }
+        }
+        for slot in idle.values { freeWorker(slot) }
+        idle.removeAll()
+        wheelTimer?.set(now + .milliseconds(1))
+    }
+
+    /// The drain's own deadline: what still runs is cut.
+    private func endDrain() {
+        for slot in 0..<callers.capacity where callers[slot].pointee.state != .none { resetCaller(slot) }
+        onDrained()
+    }
+
+    func checkDrained() {
+        for slot in 0..<workers.capacity {
+            switch workers[slot].pointee.state {
+            case .none, .idle: break
+            case .dialing, .session, .ending, .grace, .probe: return
+            }
+        }
+        for slot in 0..<callers.capacity {
+            switch callers[slot].pointee.state {
+            case .none, .idle, .proxyHeader: break
+            case .parked, .session, .closing: return
+            }
+        }
+        onDrained()
+    }
+}

@@ -1,0 +1,262 @@
+import CLinux
+import DispatcherCore
+import Linux
+import Model
+
+extension DispatchLoop {
+    /// Connects the job's caller to its worker: over a kept connection of that endpoint, or a new one.
+    func dial(_ id: JobID, by: Instant) {
+        guard let job = machine[id] else { return }
+        // Looked at right before connect: a grant that lay too long is given back, and the job keeps its place.
+        guard now <= by else { return feed(.turnedAway(id, .unused)) }
+        let callerSlot = owners[Int(id.slot)]
+        let pool = rules.pools[Int(callers[callerSlot].pointee.pool)]
+        if pool.reusesConnections, let kept = idle.removeValue(forKey: job.endpoint) {
+            counters.reusedConnections += 1
+            attach(kept, to: callerSlot, id)
+            workers[kept].pointee.isReused = true
+            return established(kept)
+        }
+        switch connect(to: job.address) {
+        case .failure(let error): dialFailed(callerSlot, id, error.failure)
+        case .success(let raw):
+            let slot = takeWorker(raw, job.endpoint)
+            guard slot >= 0 else { return dialFailed(callerSlot, id, .ours) }
+            workers[slot].pointee.state = .dialing
+            attach(slot, to: callerSlot, id)
+            setDeadline(worker: slot, .dial, pool.dialTimeout)
+        }
+    }
+
+    private func attach(_ slot: Int32, to callerSlot: Int32, _ id: JobID) {
+        let worker = workers[slot]
+        let caller = callers[callerSlot]
+        worker.pointee.caller = callerSlot
+        worker.pointee.job = id
+        worker.pointee.pool = caller.pointee.pool
+        worker.pointee.listener = caller.pointee.listener
+        // What earlier jobs sent was answered, so it was acknowledged: no need to ask the kernel.
+        worker.pointee.ackedBefore += worker.pointee.sentBytes
+        worker.pointee.sentBytes = 0
+        worker.pointee.consumeLater = 0
+        worker.pointee.endingOutcome = .abandoned
+        worker.pointee.up = Relay()
+        worker.pointee.down = Relay()
+        caller.pointee.worker = slot
+        clearDeadline(caller: callerSlot)
+    }
+
+    /// Starts a non-blocking connect. Our own errno is told apart from the endpoint's.
+    func connect(to address: SocketAddress) -> Result<Int32, DialError> {
+        let domain = address.family == .v6 ? AF_INET6 : AF_INET
+        let made = lh_socket(domain, Int32(SOCK_STREAM.rawValue))
+        guard made >= 0 else { return .failure(DialError(.ours)) }
+        let raw = Int32(made)
+        var system = address.system
+        let result = lh_connect(raw, &system)
+        if result >= 0 || result == Int(-EINPROGRESS) { return .success(raw) }
+        _ = lh_close(raw)
+        return .failure(DialError(DialFailure(errno: Int32(-result))))
+    }
+
+    struct DialError: Error {
+        var failure: DialFailure
+        init(_ failure: DialFailure) { self.failure = failure }
+    }
+
+    private func dialFailed(_ callerSlot: Int32, _ id: JobID, _ failure: DialFailure) {
+        callers[callerSlot].pointee.worker = -1
+        if failure == .ours {
+            // It would fail again at once: hold the lease for a moment instead of spinning through the queue.
+            setDeadline(caller: callerSlot, .retry, .milliseconds(50))
+            return
+        }
+        reportDialFailure(callerSlot, id, failure)
+    }
+
+    func reportDialFailure(_ callerSlot: Int32, _ id: JobID, _ failure: DialFailure) {
+        if let job = machine[id], job.alternate == nil {
+            counters.requeues += 1
+            setHoldDeadline(callerSlot)
+        }
+        feed(.dialFailed(id, failure))
+    }
+
+    /// A slot for a connecting socket, registered for everything: EPOLLOUT tells that it is connected.
+    func takeWorker(_ raw: Int32, _ endpoint: EndpointID) -> Int32 {
+        let slot = workers.take()
+        let worker = workers[slot]
+        worker.pointee.descriptor = Descriptor(owning: raw)
+        worker.pointee.socket = SocketFlags(readable: false, writable: false, finned: false, broken: false, watchesWrites: true)
+        worker.pointee.endpoint = endpoint
+        worker.pointee.caller = -1
+        worker.pointee.isReused = false
+        worker.pointee.isKeptAlive = false
+        worker.pointee.hasNoDelay = false
+        worker.pointee.sentBytes = 0
+        worker.pointee.ackedBefore = 1
+        worker.pointee.jobDeadline = .never
+        worker.pointee.state = .dialing
+        let added = loop.add(
+            raw, LH_EPOLLIN | LH_EPOLLOUT | LH_EPOLLRDHUP | LH_EPOLLET, kind: workerKind, payload: payload(slot, worker.pointee.generation))
+        if added < 0 {
+            freeWorker(slot)
+            return -1
+        }
+        return slot
+    }
+
+    /// An event while connecting.
+    func dialAdvanced(_ slot: Int32, connected: Bool) {
+        let worker = workers[slot]
+        if worker.pointee.socket.broken {
+            let errno = Int32(-lh_socket_error(worker.pointee.descriptor.raw))
+            let failure = DialFailure(errno: errno == 0 ? ECONNRESET : errno)
+            return dialEnded(slot, failure)
+        }
+        if connected { established(slot) }
+    }
+
+    /// The dial of this slot is over without a connection.
+    func dialEnded(_ slot: Int32, _ failure: DialFailure) {
+        let worker = workers[slot]
+        let callerSlot = worker.pointee.caller
+        let id = worker.pointee.job
+        freeWorker(slot)
+        if callerSlot >= 0 { dialFailed(callerSlot, id, failure) } else { feed(.dialFailed(id, failure)) }
+    }
+
+    /// The worker is there: the session begins.
+    private func established(_ slot: Int32) {
+        let worker = workers[slot]
+        let callerSlot = worker.pointee.caller
+        let caller = callers[callerSlot]
+        worker.pointee.state = .session
+        caller.pointee.state = .session
+        clearDeadline(worker: slot)
+        feed(.dialed(worker.pointee.job))
+        let listener = rules.listeners[Int(caller.pointee.listener)]
+        if let limit = listener.configuration.deadlines.job {
+            worker.pointee.jobDeadline = now + limit
+        } else {
+            worker.pointee.jobDeadline = .never
+        }
+        if listener.isHTTP { return sendRequestHead(slot) }
+        worker.pointee.exchange = .tunnel
+        worker.pointee.up.mode = .open
+        worker.pointee.down.mode = .open
+        if listener.configuration.proxyProtocol.send == .v2 { sendProxyHeader(slot) }
+        caller.pointee.socket.readable = true
+        pump(slot)
+    }
+
+    /// PROXY v2 before anything else: who the caller is, and the lease token as a TLV.
+    private func sendProxyHeader(_ slot: Int32) {
+        let worker = workers[slot]
+        let caller = callers[worker.pointee.caller]
+        guard let job = machine[worker.pointee.job] else { return }
+        let pool = rules.pools[Int(worker.pointee.pool)]
+        let destination = SocketAddress(system: lh_local_address(caller.pointee.descriptor.raw))
+        var sink = ByteSink(output)
+        pool.nameBytes.withUnsafeBytes {
+            sink.appendProxyHeader(source: caller.pointee.peer.address, destination: destination, lease: (pool: $0, id: job.lease))
+        }
+        // A fresh socket's buffer takes a header of this size whole.
+        let sent = lh_send(worker.pointee.descriptor.raw, output.baseAddress, sink.count, 0)
+        if sent < 0 { worker.pointee.socket.broken = true }
+    }
+
+    /// The machine let go of a dial (its caller left): nothing has reached the worker.
+    func abandonDial(_ id: JobID) {
+        let callerSlot = owners[Int(id.slot)]
+        guard callerSlot >= 0 else { return }
+        let slot = callers[callerSlot].pointee.worker
+        guard slot >= 0, workers[slot].pointee.job == id else { return }
+        callers[callerSlot].pointee.worker = -1
+        freeWorker(slot)
+    }
+
+    /// The lease was taken from us.
+    func cut(_ id: JobID) {
+        let callerSlot = owners[Int(id.slot)]
+        for slot in 0..<workers.capacity where workers[slot].pointee.state != .none && workers[slot].pointee.job == id {
+            resetWorker(slot)
+            if callerSlot >= 0, callers[callerSlot].pointee.worker == slot { resetCaller(callerSlot) }
+            return
+        }
+        // Still dialling with nothing connected (a pause after a failure of our own).
+        if callerSlot >= 0, callers[callerSlot].pointee.job == id { resetCaller(callerSlot) }
+    }
+
+    // MARK: Options of worker connections
+
+    /// Small writes go out at once from here on. One call, made only for connections that write more than once.
+    func setNoDelay(_ slot: Int32) {
+        let worker = workers[slot]
+        guard !worker.pointee.hasNoDelay else { return }
+        worker.pointee.hasNoDelay = true
+        // Without it bytes are late, not lost.
+        _ = lh_set_option(worker.pointee.descriptor.raw, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    }
+
+    /// Every two seconds: connections that have lasted get keep-alive and the user time-out, so that a vanished node ends a silent
+    /// session in half a minute. Jobs that are over sooner are spared five system calls. O(worker connections).
+    func keepAliveLasting() {
+        for slot in 0..<workers.capacity {
+            let worker = workers[slot]
+            guard worker.pointee.state != .none, worker.pointee.state != .dialing, !worker.pointee.isKeptAlive else { continue }
+            worker.pointee.isKeptAlive = true
+            worker.pointee.hasNoDelay = true
+            // A Unix or dead socket refuses them: its own deadline ends it.
+            try? Sockets.setCarried(worker.pointee.descriptor.raw, receiveBuffer: nil)
+        }
+    }
+
+    // MARK: Ends of workers
+
+    /// Resets the connection: the worker must see a cut, not an end.
+    func resetWorker(_ slot: Int32) {
+        _ = lh_disconnect(workers[slot].pointee.descriptor.raw)
+        freeWorker(slot)
+    }
+
+    func freeWorker(_ slot: Int32) {
+        let worker = workers[slot]
+        guard worker.pointee.state != .none else { return }
+        loop.remove(worker.pointee.descriptor.raw)
+        worker.pointee.descriptor.close()
+        clearDeadline(worker: slot)
+        release(&worker.pointee.up)
+        release(&worker.pointee.down)
+        worker.pointee.head?.free()
+        worker.pointee.head = nil
+        worker.pointee.outgoing?.free()
+        worker.pointee.outgoing = nil
+        worker.pointee.state = .none
+        worker.pointee.generation &+= 1
+        worker.pointee.caller = -1
+        workers.give(slot)
+    }
+
+    /// Gives back a relay's pipe.
+    func release(_ relay: inout Relay) {
+        if let pipe = relay.pipe {
+            pipes.give(pipe, isEmpty: relay.inPipe == 0)
+            relay.pipe = nil
+            relay.inPipe = 0
+        }
+    }
+}
+
+extension DialFailure {
+    /// Whose fault an errno of connect(2) is.
+    init(errno: Int32) {
+        switch errno {
+        case ECONNREFUSED: self = .refused
+        case ETIMEDOUT: self = .timedOut
+        case EHOSTUNREACH, EHOSTDOWN: self = .unreachable
+        case ECONNRESET, EPIPE: self = .reset
+        default: self = .ours
+        }
+    }
+}

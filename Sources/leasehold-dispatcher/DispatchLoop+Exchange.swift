@@ -1,0 +1,128 @@
+import CLinux
+import DispatcherCore
+import Linux
+import Model
+
+/// One HTTP request and its response, over a joined caller and worker.
+extension DispatchLoop {
+    func pumpExchange(_ slot: Int32) {
+        let worker = workers[slot]
+        let callerSlot = worker.pointee.caller
+        let caller = callers[callerSlot]
+        let generation = worker.pointee.generation
+        if caller.pointee.socket.broken { return callerLost(slot) }
+        if worker.pointee.exchange == .requestHead {
+            guard flushRequestHead(slot) else { return }
+        }
+        let before = worker.pointee.up.moved &+ worker.pointee.down.moved
+        guard pumpUp(slot), worker.pointee.generation == generation, worker.pointee.state == .session else { return }
+        if worker.pointee.exchange == .responseHead { readResponse(slot) }
+        guard worker.pointee.generation == generation, worker.pointee.state == .session else { return }
+        if worker.pointee.exchange == .tunnel { return pump(slot) }
+        if worker.pointee.exchange == .responseBody { pumpDown(slot) }
+        guard worker.pointee.generation == generation, worker.pointee.state == .session else { return }
+        if worker.pointee.socket.broken { return workerLost(slot) }
+        armWrites(callerSlot)
+        if before != worker.pointee.up.moved &+ worker.pointee.down.moved { armExchange(slot) }
+    }
+
+    /// The deadline that fits where the exchange stands, never past the job's own.
+    func armExchange(_ slot: Int32) {
+        let worker = workers[slot]
+        let deadlines = rules.listeners[Int(worker.pointee.listener)].configuration.deadlines
+        let kind: WorkerDeadline = worker.pointee.exchange == .responseBody ? .idle : .firstByte
+        let limit = kind == .idle ? deadlines.idle : deadlines.firstByte
+        setDeadline(worker: slot, kind, until: min(limit.map { now + $0 } ?? .never, worker.pointee.jobDeadline))
+    }
+
+    /// False while the head is not whole at the worker.
+    private func flushRequestHead(_ slot: Int32) -> Bool {
+        let worker = workers[slot]
+        guard var bytes = worker.pointee.outgoing else { return true }
+        guard worker.pointee.socket.writable else {
+            if worker.pointee.socket.broken { workerLost(slot) }
+            return false
+        }
+        let sent = lh_send(worker.pointee.descriptor.raw, bytes.rest.baseAddress, bytes.rest.count, 0)
+        if sent == Int(-EAGAIN) {
+            worker.pointee.socket.writable = false
+            return false
+        }
+        guard sent >= 0 else {
+            workerLost(slot)
+            return false
+        }
+        bytes.advance(sent)
+        worker.pointee.sentBytes += UInt64(sent)
+        worker.pointee.outgoing = bytes
+        guard bytes.isDone else {
+            worker.pointee.socket.writable = false
+            return false
+        }
+        bytes.free()
+        worker.pointee.outgoing = nil
+        headSent(slot)
+        return true
+    }
+
+    // MARK: The request's body
+
+    /// False when the session ended in here.
+    func pumpUp(_ slot: Int32) -> Bool {
+        let worker = workers[slot]
+        let caller = callers[worker.pointee.caller]
+        let step: RelayStep
+        let before = worker.pointee.up.moved
+        switch worker.pointee.up.mode {
+        case .done, .open: return true
+        case .counted:
+            step = move(
+                &worker.pointee.up, worker.pointee.up.left, from: caller.pointee.descriptor.raw, &caller.pointee.socket,
+                to: worker.pointee.descriptor.raw, &worker.pointee.socket)
+            if step == .spent && worker.pointee.up.left == 0 { worker.pointee.up.mode = .done }
+        case .chunked:
+            step = moveChunked(
+                &worker.pointee.up, worker.pointee.traits.contains(.takesTrailers) ? .whole : .withoutTrailers,
+                from: caller.pointee.descriptor.raw, &caller.pointee.socket, to: worker.pointee.descriptor.raw, &worker.pointee.socket)
+        }
+        if worker.pointee.up.mode == .done { release(&worker.pointee.up) }
+        worker.pointee.sentBytes += worker.pointee.up.moved &- before
+        switch step {
+        case .waiting, .spent:
+            if let most = rules.listeners[Int(worker.pointee.listener)].configuration.limits.body, worker.pointee.up.moved > UInt64(most) {
+                refuseBody(slot, .bodyTooLarge)
+                return false
+            }
+            return true
+        case .yielded:
+            resume.append((slot, worker.pointee.generation))
+            return true
+        case .ended, .sourceBroken:
+            // The body is cut off: the worker must not take what came for the whole.
+            callerLost(slot)
+            return false
+        case .malformed:
+            refuseBody(slot, .badRequest)
+            return false
+        case .sinkBroken:
+            // A worker may answer and close before it has read the whole body: its answer is in the queue.
+            worker.pointee.up.mode = .done
+            worker.pointee.up.isShut = true
+            return true
+        case .starved:
+            starved(slot)
+            return false
+        }
+    }
+
+    /// The body itself is at fault: an answer if none has begun, and the worker is left to finish with what it got.
+    private func refuseBody(_ slot: Int32, _ reason: Reason) {
+        let worker = workers[slot]
+        let callerSlot = worker.pointee.caller
+        let began = worker.pointee.exchange == .responseBody
+        let traits = worker.pointee.traits
+        callers[callerSlot].pointee.worker = -1
+        if began { resetCaller(callerSlot) } else { answer(callerSlot, Answer(.problem(reason), for: traits, closes: true)) }
+        orphan(slot)
+    }
+}

@@ -1,0 +1,152 @@
+import CLinux
+import DispatcherCore
+import Linux
+import Model
+
+extension DispatchLoop {
+    /// Looks for a whole head at the front of an idle caller's socket, and puts its job in line.
+    func readRequest(_ slot: Int32) {
+        let caller = callers[slot]
+        guard caller.pointee.socket.readable, flushOutgoing(slot) else { return }
+        var limit = Self.peekBytes
+        while true {
+            guard let bytes = peek(caller, limit) else { return closeSilently(slot) }
+            if bytes.isEmpty {
+                if caller.pointee.socket.finned { closeSilently(slot) }
+                return
+            }
+            let listener = rules.listeners[Int(caller.pointee.listener)]
+            switch parser.parse(bytes, from: caller.pointee.peer, under: listener.http) {
+            case .needMore:
+                if bytes.count > listener.configuration.limits.head {
+                    return answer(slot, Answer(.problem(.headTooLarge), for: [], closes: true))
+                }
+                if bytes.count == limit && limit < Self.mostHeadBytes {
+                    limit = Self.mostHeadBytes
+                    continue
+                }
+                // A FIN in the middle of a head: it left.
+                if caller.pointee.socket.finned { return closeSilently(slot) }
+                if caller.pointee.deadline != .head { setDeadline(caller: slot, .head, listener.configuration.deadlines.head) }
+            case .refused(let refusal):
+                answer(slot, Answer(refusal))
+            case .request(let head):
+                caller.pointee.socket.readable = bytes.count > head.length || bytes.count == limit || caller.pointee.socket.finned
+                if head.length > listener.configuration.limits.head {
+                    return answer(slot, Answer(.problem(.headTooLarge), for: head.traits, closes: true))
+                }
+                take(slot, head, bytes, listener)
+            }
+            return
+        }
+    }
+
+    /// The largest head that any listener may allow.
+    static let mostHeadBytes = 64 * 1024
+
+    /// A valid request: answered by us, or put in line.
+    private func take(_ slot: Int32, _ head: RequestHead, _ bytes: UnsafeRawBufferPointer, _ listener: Rules.Listener) {
+        let caller = callers[slot]
+        caller.pointee.traits = head.traits
+        caller.pointee.framing = head.framing
+        caller.pointee.headLength = UInt32(head.length)
+        let hasBody = head.framing != .none
+        if head.form == .asterisk { return answer(slot, Answer(.options, for: head.traits, closes: hasBody)) }
+        let path = bytes.slice(head.path)
+        if !listener.health.isEmpty, listener.health.withUnsafeBytes({ path.elementsEqual($0) }) {
+            return answer(slot, Answer(.health(isReady: !isDraining), for: head.traits, closes: hasBody || isDraining))
+        }
+        if isDraining { return answer(slot, Answer(.problem(.draining), for: head.traits, closes: true, retryAfter: 1)) }
+        // A FIN behind the request means that the caller left, before its job began.
+        if caller.pointee.socket.finned { return closeSilently(slot) }
+        if let most = listener.configuration.limits.body, case .length(let length) = head.framing, length > UInt64(most) {
+            return answer(slot, Answer(.problem(.bodyTooLarge), for: head.traits, closes: true))
+        }
+        switch listener.routes.match(host: bytes.slice(head.host), path: path) {
+        case .noRoute: return answer(slot, Answer(.problem(.noRoute), for: head.traits, closes: hasBody))
+        case .badRequest: return answer(slot, Answer(.problem(.badRequest), for: head.traits, closes: true))
+        case .route(let index): caller.pointee.pool = listener.routePools[index]
+        }
+        guard rewrite(slot, head, bytes) else {
+            return answer(slot, Answer(.problem(.headTooLarge), for: head.traits, closes: true))
+        }
+        let pool = rules.pools[Int(caller.pointee.pool)]
+        var request = JobRequest(pool: pool.id, urgency: head.urgency, bytes: caller.pointee.headLength)
+        if let wait = head.preferWait { request.budget = min(.seconds(Int64(wait)), pool.configuration.hold.timeout) }
+        if !head.tenant.isEmpty { request.tenant = String(decoding: bytes.slice(head.tenant), as: UTF8.self) }
+        if !head.affinity.isEmpty { request.affinity = String(decoding: bytes.slice(head.affinity), as: UTF8.self) }
+        park(slot, request)
+    }
+
+    /// Keeps the head as the worker will get it, but for the lease. False when it is too large.
+    private func rewrite(_ slot: Int32, _ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        let caller = callers[slot]
+        let pool = rules.pools[Int(caller.pointee.pool)]
+        var sink = ByteSink(output)
+        parser.rewrite(
+            head, of: bytes, from: caller.pointee.peer, to: pool.reusesConnections ? .reused : .fresh, into: &sink)
+        guard !sink.overflowed else { return false }
+        caller.pointee.head?.free()
+        caller.pointee.head = Bytes(UnsafeRawBufferPointer(rebasing: output[..<sink.count]))
+        return true
+    }
+
+    /// A head that was given back while its caller waited long is still at the front of the socket.
+    private func rebuildHead(_ slot: Int32) -> Bool {
+        let caller = callers[slot]
+        let listener = rules.listeners[Int(caller.pointee.listener)]
+        let count = lh_recv(caller.pointee.descriptor.raw, scratch.baseAddress, Self.mostHeadBytes, Int32(MSG_PEEK))
+        guard count >= Int(caller.pointee.headLength) else { return false }
+        let bytes = UnsafeRawBufferPointer(rebasing: scratch[..<count])
+        guard case .request(let head) = parser.parse(bytes, from: caller.pointee.peer, under: listener.http) else { return false }
+        return rewrite(slot, head, bytes)
+    }
+
+    /// The worker is there: its head first.
+    func sendRequestHead(_ slot: Int32) {
+        let worker = workers[slot]
+        let callerSlot = worker.pointee.caller
+        let caller = callers[callerSlot]
+        guard caller.pointee.head != nil || rebuildHead(callerSlot), let head = caller.pointee.head, let job = machine[worker.pointee.job]
+        else { return callerLost(slot) }
+        caller.pointee.head = nil
+        worker.pointee.head = head
+        worker.pointee.traits = caller.pointee.traits
+        worker.pointee.exchange = .requestHead
+        // A body follows in writes of its own.
+        if caller.pointee.framing != .none { setNoDelay(slot) }
+        var sink = ByteSink(output)
+        sink.append(head.all)
+        rules.pools[Int(worker.pointee.pool)].nameBytes.withUnsafeBytes { finishRequestHead(&sink, pool: $0, lease: job.lease) }
+        let sent = lh_send(worker.pointee.descriptor.raw, output.baseAddress, sink.count, 0)
+        if sent < 0 && sent != Int(-EAGAIN) { return workerLost(slot) }
+        let taken = max(0, sent)
+        worker.pointee.sentBytes = UInt64(taken)
+        if taken < sink.count {
+            worker.pointee.socket.writable = false
+            worker.pointee.outgoing = Bytes(UnsafeRawBufferPointer(rebasing: output[taken..<sink.count]))
+            return armExchange(slot)
+        }
+        headSent(slot)
+        pumpExchange(slot)
+    }
+
+    /// The worker's socket has the whole head: now it leaves the caller's.
+    func headSent(_ slot: Int32) {
+        let worker = workers[slot]
+        let caller = callers[worker.pointee.caller]
+        if caller.pointee.headLength > 0 {
+            _ = lh_recv(caller.pointee.descriptor.raw, nil, Int(caller.pointee.headLength), Int32(MSG_TRUNC))
+            caller.pointee.headLength = 0
+        }
+        switch caller.pointee.framing {
+        case .none, .untilClose: worker.pointee.up.mode = .done
+        case .length(let length):
+            worker.pointee.up.mode = length == 0 ? .done : .counted
+            worker.pointee.up.left = length
+        case .chunked: worker.pointee.up.mode = .chunked
+        }
+        worker.pointee.exchange = .responseHead
+        armExchange(slot)
+    }
+}

@@ -1,0 +1,305 @@
+import CLinux
+import DispatcherCore
+import Linux
+import Model
+
+/// How far a step of a relay came.
+enum RelayStep {
+    /// The source has nothing more for now, or the sink takes nothing more for now.
+    case waiting
+    /// There is more, but others have their turn first.
+    case yielded
+    /// The source's end was reached and everything before it was passed on.
+    case ended
+    /// All bytes that this run allows have been moved.
+    case spent
+    case sourceBroken
+    case sinkBroken
+    /// No descriptors for a pipe: the session cannot go on.
+    case starved
+    /// The chunked body is not valid.
+    case malformed
+}
+
+extension DispatchLoop {
+    /// Moves what can be moved in both directions and looks what that means.
+    func pump(_ slot: Int32) {
+        let worker = workers[slot]
+        guard worker.pointee.state == .session else { return }
+        switch worker.pointee.exchange {
+        case .tunnel: pumpTunnel(slot)
+        case .requestHead, .responseHead, .responseBody: pumpExchange(slot)
+        }
+    }
+
+    private func pumpTunnel(_ slot: Int32) {
+        let worker = workers[slot]
+        let callerSlot = worker.pointee.caller
+        let caller = callers[callerSlot]
+        guard flushOutgoing(callerSlot) else { return }
+        let moved = worker.pointee.up.moved &+ worker.pointee.down.moved
+        if worker.pointee.up.mode == .open {
+            if worker.pointee.up.moved > 0 && caller.pointee.socket.readable { setNoDelay(slot) }
+            switch move(&worker.pointee.up, .max, from: caller.pointee.descriptor.raw, &caller.pointee.socket,
+                to: worker.pointee.descriptor.raw, &worker.pointee.socket) {
+            case .waiting, .spent: break
+            case .yielded: resume.append((slot, worker.pointee.generation))
+            case .ended: endUp(slot)
+            case .sourceBroken: return callerLost(slot)
+            case .sinkBroken: return workerLost(slot)
+            case .starved, .malformed: return starved(slot)
+            }
+            worker.pointee.sentBytes = worker.pointee.up.moved
+        }
+        if worker.pointee.down.mode == .open {
+            switch move(&worker.pointee.down, .max, from: worker.pointee.descriptor.raw, &worker.pointee.socket,
+                to: caller.pointee.descriptor.raw, &caller.pointee.socket) {
+            case .waiting, .spent: break
+            case .yielded: resume.append((slot, worker.pointee.generation))
+            case .ended:
+                worker.pointee.down.mode = .done
+                // The explicit end: closing alone says nothing while a duplicate lives. ENOTCONN: the caller reset meanwhile.
+                _ = lh_shutdown(caller.pointee.descriptor.raw, Int32(SHUT_WR))
+            case .sourceBroken: return workerLost(slot)
+            case .sinkBroken: return callerLost(slot)
+            case .starved, .malformed: return starved(slot)
+            }
+        }
+        if caller.pointee.socket.broken { return callerLost(slot) }
+        if worker.pointee.socket.broken { return workerLost(slot) }
+        if worker.pointee.up.mode == .done && worker.pointee.down.mode == .done { return tunnelEnded(slot) }
+        armWrites(callerSlot)
+        if moved != worker.pointee.up.moved &+ worker.pointee.down.moved || worker.pointee.deadline == .none { armTunnel(slot) }
+    }
+
+    /// The caller has said all it will say.
+    private func endUp(_ slot: Int32) {
+        let worker = workers[slot]
+        worker.pointee.up.mode = .done
+        // A worker that has ended its side is closed in the same turn, which says the same. ENOTCONN: it is gone; its event follows.
+        if worker.pointee.down.mode != .done { _ = lh_shutdown(worker.pointee.descriptor.raw, Int32(SHUT_WR)) }
+    }
+
+    func armTunnel(_ slot: Int32) {
+        let worker = workers[slot]
+        let deadlines = rules.listeners[Int(worker.pointee.listener)].configuration.deadlines
+        // A worker that has ended its side and hears nothing more must not be held for an hour by a caller that never closes.
+        let limit = worker.pointee.down.mode == .done ? rules.pools[Int(worker.pointee.pool)].configuration.abandon : deadlines.tunnelIdle
+        setDeadline(worker: slot, .idle, until: min(limit.map { now + $0 } ?? .never, worker.pointee.jobDeadline))
+    }
+
+    /// Both directions have ended cleanly.
+    private func tunnelEnded(_ slot: Int32) {
+        let worker = workers[slot]
+        let callerSlot = worker.pointee.caller
+        let id = worker.pointee.job
+        logEnd(id, .served)
+        // Both ends were told; the release goes after the close.
+        freeCaller(callerSlot)
+        freeWorker(slot)
+        feed(.ended(id, .served))
+    }
+
+    /// The caller reset its connection, or cannot be written to: the worker may still work.
+    func callerLost(_ slot: Int32) {
+        let worker = workers[slot]
+        let callerSlot = worker.pointee.caller
+        freeCaller(callerSlot)
+        orphan(slot)
+    }
+
+    /// Lets the worker finish alone (`ending`), or go if nothing reached it.
+    func orphan(_ slot: Int32, as outcome: Outcome = .abandoned) {
+        let worker = workers[slot]
+        let id = worker.pointee.job
+        let reached = worker.pointee.sentBytes > 0 || worker.pointee.exchange == .tunnel
+        worker.pointee.caller = -1
+        owners[Int(id.slot)] = -1
+        guard reached else {
+            freeWorker(slot)
+            return feed(.callerLeft(id, reachedWorker: false))
+        }
+        logEnd(id, outcome)
+        feed(.callerLeft(id, reachedWorker: true))
+        release(&worker.pointee.up)
+        release(&worker.pointee.down)
+        worker.pointee.state = .ending
+        worker.pointee.endingOutcome = outcome
+        _ = lh_shutdown(worker.pointee.descriptor.raw, Int32(SHUT_WR))
+        setDeadline(worker: slot, .abandon, rules.pools[Int(worker.pointee.pool)].configuration.abandon)
+        drainEnding(slot)
+    }
+
+    /// Discards what an abandoned worker still says, until it closes.
+    func drainEnding(_ slot: Int32) {
+        let worker = workers[slot]
+        while worker.pointee.socket.readable && !worker.pointee.socket.broken {
+            let count = lh_recv(worker.pointee.descriptor.raw, nil, 1 << 20, Int32(MSG_TRUNC))
+            if count == Int(-EAGAIN) { worker.pointee.socket.readable = false }
+            if count == 0 || (count < 0 && count != Int(-EAGAIN)) { break }
+        }
+        guard worker.pointee.socket.finned || worker.pointee.socket.broken else { return }
+        guard worker.pointee.socket.readable || worker.pointee.socket.broken else { return }
+        let id = worker.pointee.job
+        let outcome = worker.pointee.endingOutcome
+        freeWorker(slot)
+        feed(.ended(id, outcome))
+    }
+
+    /// The worker's connection broke in the middle of a tunnel or a body: the caller is cut, never ended cleanly.
+    func workerLost(_ slot: Int32) {
+        let worker = workers[slot]
+        if worker.pointee.exchange != .tunnel && worker.pointee.exchange != .responseBody { return lostBeforeResponse(slot) }
+        let callerSlot = worker.pointee.caller
+        let id = worker.pointee.job
+        let began = worker.pointee.down.moved > 0 || worker.pointee.exchange == .responseBody
+        logEnd(id, began ? .lostAfterResponse : .lostBeforeResponse)
+        freeWorker(slot)
+        resetCaller(callerSlot)
+        feed(.ended(id, began ? .lostAfterResponse : .lostBeforeResponse))
+    }
+
+    /// No descriptor for a pipe: this session ends honestly instead of stalling.
+    func starved(_ slot: Int32) {
+        let worker = workers[slot]
+        counters.refusals[Int(Reason.overloaded.rawValue)] += 1
+        let callerSlot = worker.pointee.caller
+        resetCaller(callerSlot)
+        orphan(slot)
+    }
+
+    // MARK: Moving bytes
+
+    /// Pipe-sized steps that one session may take before others get their turn.
+    private static let roundsPerTurn = 16
+
+    /// Moves up to `limit` bytes from one socket to the other. Small runs are peeked, sent and then taken off the source (they leave
+    /// it only once the sink has them); bulk is spliced through a pipe. O(bytes) system calls of at most a pipe's size.
+    func move(
+        _ relay: inout Relay, _ limit: UInt64, from source: Int32, _ from: inout SocketFlags, to sink: Int32, _ to: inout SocketFlags
+    ) -> RelayStep {
+        var left = limit
+        var rounds = 0
+        while true {
+            rounds += 1
+            if rounds > Self.roundsPerTurn { return .yielded }
+            if relay.inPipe > 0 {
+                switch drainPipe(&relay, to: sink, &to) {
+                case .spent: break
+                case let stopped: return stopped
+                }
+            }
+            guard left > 0 else { return .spent }
+            guard from.readable else { return from.broken ? .sourceBroken : .waiting }
+            guard to.writable else { return .waiting }
+            if relay.isBulk {
+                guard relay.pipe != nil || takePipe(&relay) else { return .starved }
+                let count = lh_splice(
+                    source, relay.pipe!.write, Int(min(left, 1 << 20)), LH_SPLICE_MOVE_NONBLOCK)
+                if count == 0 { return .ended }
+                if count == Int(-EAGAIN) {
+                    from.readable = false
+                    release(&relay)
+                    return .waiting
+                }
+                guard count > 0 else { return .sourceBroken }
+                relay.inPipe = Int32(count)
+                left -= UInt64(count)
+                relay.left &-= limit == .max ? 0 : UInt64(count)
+                continue
+            }
+            let count = lh_recv(source, scratch.baseAddress, Self.peekBytes, Int32(MSG_PEEK))
+            if count == Int(-EAGAIN) {
+                from.readable = false
+                return .waiting
+            }
+            guard count >= 0 else { return .sourceBroken }
+            if count == 0 { return .ended }
+            if count == Self.peekBytes && left > UInt64(count) {
+                relay.isBulk = true
+                continue
+            }
+            let wanted = Int(min(UInt64(count), left))
+            // The last bytes before a FIN that is already here: held for a moment, so that the end goes in the same segment.
+            let isLast = from.finned && count < Self.peekBytes && wanted == count && limit == .max
+            let sent = lh_send(sink, scratch.baseAddress, wanted, isLast ? Int32(MSG_MORE) : 0)
+            if sent == Int(-EAGAIN) {
+                to.writable = false
+                return .waiting
+            }
+            guard sent >= 0 else { return .sinkBroken }
+            _ = lh_recv(source, nil, sent, Int32(MSG_TRUNC))
+            relay.moved &+= UInt64(sent)
+            relay.left &-= limit == .max ? 0 : UInt64(sent)
+            left -= UInt64(sent)
+            if sent < wanted {
+                to.writable = false
+                return .waiting
+            }
+            if count < Self.peekBytes && sent == count {
+                // That was all there is. A FIN that epoll has told of stands right behind it.
+                if from.finned { return left == 0 ? .spent : .ended }
+                from.readable = false
+            }
+        }
+    }
+
+    private func takePipe(_ relay: inout Relay) -> Bool {
+        relay.pipe = pipes.take()
+        return relay.pipe != nil
+    }
+
+    /// `.spent` when the pipe is empty.
+    private func drainPipe(_ relay: inout Relay, to sink: Int32, _ to: inout SocketFlags) -> RelayStep {
+        guard let pipe = relay.pipe else { return .spent }
+        while relay.inPipe > 0 {
+            guard to.writable else { return .waiting }
+            let count = lh_splice(pipe.read, sink, Int(relay.inPipe), LH_SPLICE_MOVE_NONBLOCK)
+            if count == Int(-EAGAIN) {
+                to.writable = false
+                return .waiting
+            }
+            guard count > 0 else { return .sinkBroken }
+            relay.inPipe -= Int32(count)
+            relay.moved &+= UInt64(count)
+        }
+        return .spent
+    }
+
+    /// A caller's socket is registered without EPOLLOUT until it was full once: most never are.
+    func armWrites(_ callerSlot: Int32) {
+        let caller = callers[callerSlot]
+        guard !caller.pointee.socket.writable, !caller.pointee.socket.watchesWrites else { return }
+        caller.pointee.socket.watchesWrites = true
+        _ = loop.modify(
+            caller.pointee.descriptor.raw, LH_EPOLLIN | LH_EPOLLOUT | LH_EPOLLRDHUP | LH_EPOLLET, kind: callerKind,
+            payload: payload(callerSlot, caller.pointee.generation))
+    }
+
+    /// Sends what is left of our own bytes to this caller. False while something is left (or the caller is lost).
+    func flushOutgoing(_ callerSlot: Int32) -> Bool {
+        let caller = callers[callerSlot]
+        guard var bytes = caller.pointee.outgoing else { return true }
+        guard caller.pointee.socket.writable else { return false }
+        let sent = lh_send(caller.pointee.descriptor.raw, bytes.rest.baseAddress, bytes.rest.count, 0)
+        if sent == Int(-EAGAIN) {
+            caller.pointee.socket.writable = false
+            armWrites(callerSlot)
+            return false
+        }
+        guard sent >= 0 else {
+            caller.pointee.socket.broken = true
+            return false
+        }
+        bytes.advance(sent)
+        caller.pointee.outgoing = bytes
+        guard bytes.isDone else {
+            caller.pointee.socket.writable = false
+            armWrites(callerSlot)
+            return false
+        }
+        bytes.free()
+        caller.pointee.outgoing = nil
+        return true
+    }
+}

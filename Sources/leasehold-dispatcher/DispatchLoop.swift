@@ -1,0 +1,242 @@
+import CLinux
+import DispatcherCore
+import Linux
+import Logging
+import Model
+import ServiceKit
+import Wire
+
+/// One thread of the dispatcher: its epoll loop, its connections, its link to the pool-keeper.
+///
+/// Confined to its thread. The machine decides, this class moves bytes; its extensions follow a connection's life:
+/// accepting, heads, dialling, sessions, answers, deadlines.
+final class DispatchLoop {
+    let loop: Loop
+    let outbox: Outbox
+    let logger: Logger
+    var machine: JobMachine
+    var rules: Rules
+    var callers = Slab<Caller> { Caller() }
+    var workers = Slab<Worker> { Worker() }
+    var pipes = Pipes()
+    var wheel: TimerWheel
+    var wheelTimer: LoopTimer?
+    private var keepAliveTimer: LoopTimer?
+    var keeper: LinkClient?
+    let probeRules = HTTPRules()
+    var parser = RequestParser(mostBytes: 64 * 1024)
+    var responses = ResponseParser(mostBytes: 64 * 1024)
+    /// The caller that owns each job, by job slot; −1 once it is gone, and for probes.
+    var owners: [Int32] = []
+    /// Idle worker connections by endpoint (`worker-connections: reuse`).
+    var idle: [EndpointID: Int32] = [:]
+    var actions: [JobMachine.Action] = []
+    var isPerforming = false
+    /// Callers whose sockets still hold what was left unread on purpose; looked at again when the turn ends.
+    var again: [Int32] = []
+    /// Sessions that gave way to others in the middle of bulk.
+    var resume: [(slot: Int32, generation: UInt32)] = []
+    var due: [Int] = []
+    var counters = DispatchCounters()
+    var isDraining = false
+    var drainDeadline = Instant.never
+    /// Called when a draining loop has nothing left.
+    var onDrained: () -> Void = {}
+    /// By listener index. Owned by the shell.
+    var listenerDescriptors: [Int32] = []
+    var acceptBudget = 1
+    var callerKind: UInt8 = 0
+    var workerKind: UInt8 = 0
+    var listenerKind: UInt8 = 0
+    /// What peeks go into and what sends come from.
+    let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 192 * 1024, alignment: 64)
+    let output = UnsafeMutableRawBufferPointer.allocate(byteCount: 192 * 1024, alignment: 64)
+    static let peekBytes = 16 * 1024
+
+    init(loop: Loop, outbox: Outbox, logger: Logger, rules: Rules) {
+        self.loop = loop
+        self.outbox = outbox
+        self.logger = logger
+        self.rules = rules
+        machine = JobMachine(policies: rules.pools.map(\.configuration.policy))
+        wheel = TimerWheel(now: Instant(nanoseconds: monotonicNow()))
+        callerKind = loop.addKind { [unowned self] payload, events in callerReady(payload, events) }
+        workerKind = loop.addKind { [unowned self] payload, events in workerReady(payload, events) }
+        listenerKind = loop.addKind { [unowned self] payload, _ in accept(UInt16(truncatingIfNeeded: payload)) }
+        wheelTimer = loop.timer { [unowned self] now in expire(Instant(nanoseconds: now)) }
+        keepAliveTimer = loop.timer { [unowned self] now in
+            keepAliveLasting()
+            keepAliveTimer?.deadline = now + Self.keepAliveRhythm
+        }
+        keepAliveTimer?.deadline = monotonicNow() + Self.keepAliveRhythm
+        loop.atTurnEnd { [unowned self] in turnEnded() }
+    }
+
+    private static let keepAliveRhythm: Int64 = 2_000_000_000
+
+    deinit {
+        scratch.deallocate()
+        output.deallocate()
+    }
+
+    var now: Instant { loop.instant }
+
+    // MARK: The machine
+
+    /// Gives the machine one input and performs what it orders; orders that lead to further inputs are performed in turn.
+    func feed(_ input: JobMachine.Input) {
+        machine.handle(input, at: now, into: &actions)
+        guard !isPerforming else { return }
+        isPerforming = true
+        var i = 0
+        while i < actions.count {
+            perform(actions[i])
+            i += 1
+        }
+        actions.removeAll(keepingCapacity: true)
+        isPerforming = false
+    }
+
+    private func perform(_ action: JobMachine.Action) {
+        switch action {
+        case .sendTicket(let id): tell(.ticket(machine.ticket(of: id, at: now)))
+        case .sendCancel(let ticket): tell(.cancel(ticket))
+        case .sendUnused(let lease): tell(.unused(lease))
+        case .sendDialFailed(let lease, let failure):
+            counters.dialFailures[Int(failure.rawValue)] += 1
+            tell(.dialFailed(lease, failure))
+        case .sendEnding(let lease): tell(.ending(lease))
+        case .sendRelease(let lease, let outcome):
+            counters.outcomes[Int(outcome.rawValue)] += 1
+            tell(.release(lease, outcome))
+        case .sendAssert(let id): tell(.assertLease(machine.assertion(of: id, at: now)))
+        case .sendAsserted: tell(.asserted)
+        case .dial(let id, let by): dial(id, by: by)
+        case .abandonDial(let id): abandonDial(id)
+        case .refuse(let id, let reason, let retryAfter): refuse(id, reason, retryAfter)
+        case .cut(let id): cut(id)
+        case .probe(let probe): startProbe(probe)
+        }
+    }
+
+    @inline(__always)
+    private func tell(_ request: LeasingRequest) {
+        // Without a link nothing is lost: everything is told again when there is one.
+        keeper?.link?.append { request.encode(into: &$0) }
+    }
+
+    // MARK: The link
+
+    /// Connects to the pool-keeper; `seat` names this loop for ever.
+    func connect(to keeper: LinkClient) {
+        self.keeper = keeper
+        keeper.onUp = { [unowned self] _ in
+            feed(.keeperUp)
+        }
+        keeper.onDown = { [unowned self] reason in
+            logger.warning("The pool-keeper is away; sessions go on and callers wait", metadata: ["reason": "\(reason)"])
+            feed(.keeperDown)
+        }
+        keeper.onPacket = { [unowned self] (_, packet, _) throws(WireError) in
+            var reader = ByteReader(packet)
+            while !reader.isAtEnd { feed(.reply(try LeasingReply.decode(from: &reader))) }
+        }
+        keeper.start()
+    }
+
+    // MARK: Turns
+
+    private func turnEnded() {
+        var i = 0
+        // Bounded: an entry is appended at most once per request of one connection, and the rest waits for the next turn.
+        while i < again.count && i < 1024 {
+            let slot = again[i]
+            i += 1
+            let caller = callers[slot]
+            if caller.pointee.state == .idle { callerIdle(slot) }
+        }
+        again.removeFirst(i)
+        let resumed = resume
+        resume.removeAll(keepingCapacity: true)
+        for entry in resumed where workers[entry.slot].pointee.generation == entry.generation { pump(entry.slot) }
+        if !again.isEmpty || !resume.isEmpty { loop.wakeUp() }
+        let next = wheel.nextWake(after: now)
+        wheelTimer?.set(next)
+        if isDraining { checkDrained() }
+    }
+
+    // MARK: Names in events
+
+    @inline(__always)
+    func payload(_ slot: Int32, _ generation: UInt32) -> UInt64 { UInt64(generation & 0xff_ffff) << 32 | UInt64(UInt32(slot)) }
+
+    private func callerReady(_ payload: UInt64, _ events: UInt32) {
+        let slot = Int32(truncatingIfNeeded: payload & 0xffff_ffff)
+        let caller = callers[slot]
+        // An event of a connection that ended earlier in this turn.
+        guard caller.pointee.generation & 0xff_ffff == UInt32(payload >> 32 & 0xff_ffff), caller.pointee.state != .none else { return }
+        caller.pointee.socket.note(events)
+        callerAdvanced(slot)
+    }
+
+    private func workerReady(_ payload: UInt64, _ events: UInt32) {
+        let slot = Int32(truncatingIfNeeded: payload & 0xffff_ffff)
+        let worker = workers[slot]
+        guard worker.pointee.generation & 0xff_ffff == UInt32(payload >> 32 & 0xff_ffff), worker.pointee.state != .none else { return }
+        worker.pointee.socket.note(events)
+        workerAdvanced(slot, connected: events & LH_EPOLLOUT != 0)
+    }
+
+    func callerAdvanced(_ slot: Int32) {
+        let caller = callers[slot]
+        switch caller.pointee.state {
+        case .none: break
+        case .proxyHeader: readProxyHeader(slot)
+        case .idle: callerIdle(slot)
+        case .parked: callerParked(slot)
+        case .session: pump(caller.pointee.worker)
+        case .closing: callerClosing(slot)
+        }
+    }
+
+    private func workerAdvanced(_ slot: Int32, connected: Bool) {
+        let worker = workers[slot]
+        switch worker.pointee.state {
+        case .none: break
+        case .dialing: dialAdvanced(slot, connected: connected)
+        case .session: pump(slot)
+        case .ending: drainEnding(slot)
+        case .grace: graceAdvanced(slot)
+        case .idle: dropIdle(slot)
+        case .probe: probeAdvanced(slot, connected: connected)
+        }
+    }
+}
+
+extension SocketFlags {
+    /// Takes in what epoll says. HUP alone is no failure: after both directions were shut it is the normal end.
+    mutating func note(_ events: UInt32) {
+        if events & LH_EPOLLIN != 0 { readable = true }
+        if events & LH_EPOLLOUT != 0 { writable = true }
+        if events & (LH_EPOLLRDHUP | LH_EPOLLHUP) != 0 {
+            finned = true
+            readable = true
+        }
+        if events & LH_EPOLLERR != 0 { broken = true }
+    }
+}
+
+/// What a loop counts; summed over the loops in reports.
+struct DispatchCounters {
+    var accepted: UInt64 = 0
+    var jobs: UInt64 = 0
+    var answers: UInt64 = 0
+    var requeues: UInt64 = 0
+    var reusedConnections: UInt64 = 0
+    var cuts: UInt64 = 0
+    var refusedConnections: UInt64 = 0
+    var outcomes = [UInt64](repeating: 0, count: 16)
+    var dialFailures = [UInt64](repeating: 0, count: 8)
+    var refusals = [UInt64](repeating: 0, count: 32)
+    var deadlines: [UInt64] = [UInt64](repeating: 0, count: 16)
+}

@@ -1,0 +1,203 @@
+import CLinux
+import DispatcherCore
+import Foundation
+import Linux
+import Model
+import ServiceKit
+import Wire
+
+/// The process around the loops: listeners, threads, signals, reports.
+///
+/// The service's own loop is the first dispatch loop; further threads run one each. All that the main thread asks of another
+/// loop goes through `mailboxes`.
+final class Shell {
+    private let service: Service
+    private var loops: [DispatchLoop] = []
+    private var mailboxes: [Mailbox] = []
+    private var listeners: [Int32] = []
+    private var addresses: [String] = []
+    private var drained = 0
+
+    init(_ service: Service) throws {
+        self.service = service
+        let rules = try Rules(service.configuration)
+        try openListeners()
+        try start(0, loop: service.loop, outbox: service.outbox, rules: rules)
+        let threads = service.configuration.dispatcher.threads
+        for index in 1..<max(1, threads) { try startThread(index, rules: rules) }
+        service.onTerminate = { [unowned self] isFirst in
+            guard isFirst else { return service.loop.stop() }
+            let limit = service.configuration.listeners.map(\.deadlines.drain).max() ?? .zero
+            everywhere { $0.beginDrain(limit: limit) }
+        }
+        service.onHandOver = { service.loop.stop() }
+        service.onReload = { [unowned self] _, new in
+            guard let rules = try? Rules(new) else { return }
+            everywhere { $0.apply(rules) }
+        }
+        service.onControl = { [unowned self] request in answer(request) }
+        service.counters = { [unowned self] in counters() }
+        service.isHealthy = { [unowned self] in mailboxes.allSatisfy { $0.isAlive() } }
+        service.ready(status: "Serving \(addresses.joined(separator: ", "))")
+    }
+
+    // MARK: Listeners
+
+    private func openListeners() throws {
+        for listener in service.configuration.listeners {
+            var raw: Int32
+            if let given = service.listenDescriptors.take(listener.name).first {
+                raw = given
+                _ = lh_fcntl_nonblock(raw)
+                // The manager made the socket: options that accepted ones inherit are ours to set.
+                if case .ip = listener.address { try Sockets.setCarried(raw, receiveBuffer: Int32(listener.receiveBuffer)) }
+                try checkAddress(raw, listener)
+            } else {
+                raw = try open(listener)
+            }
+            listeners.append(raw)
+            addresses.append("\(listener.name) on \(describe(raw, listener))")
+        }
+    }
+
+    private func open(_ listener: ListenerConfiguration) throws -> Int32 {
+        switch listener.address {
+        case .ip(let address):
+            do throws(SystemError) {
+                var socket = try Sockets.listen(
+                    address.system, backlog: Int32(clamping: listener.backlog), receiveBuffer: Int32(clamping: listener.receiveBuffer),
+                    v6Only: !listener.dualStack)
+                return socket.release()
+            } catch {
+                throw SystemError(error.errno, error.call, "listener \(listener.name) on \(address)")
+            }
+        case .unix(let path):
+            var socket = try Sockets.listenUnix(path, type: SOCK_STREAM, mode: 0o666, backlog: Int32(clamping: listener.backlog))
+            return socket.release()
+        }
+    }
+
+    /// The socket unit is the authority for addresses: another address in the file is a configuration error.
+    private func checkAddress(_ raw: Int32, _ listener: ListenerConfiguration) throws {
+        guard case .ip(let wanted) = listener.address, let given = SocketAddress(system: lh_local_address(raw)) else { return }
+        guard wanted.port == 0 || given == wanted else {
+            throw AddressMismatch(listener: listener.name, given: given, wanted: wanted)
+        }
+    }
+
+    struct AddressMismatch: Error, CustomStringConvertible {
+        var listener: String
+        var given: SocketAddress
+        var wanted: SocketAddress
+        var description: String {
+            "listener \(listener): the socket that was passed in is bound to \(given), the configuration says \(wanted); "
+                + "change one of them (the .socket unit decides)"
+        }
+    }
+
+    private func describe(_ raw: Int32, _ listener: ListenerConfiguration) -> String {
+        if case .unix(let path) = listener.address { return "unix:\(path)" }
+        return SocketAddress(system: lh_local_address(raw))?.description ?? "\(listener.address)"
+    }
+
+    // MARK: Loops
+
+    private func start(_ index: Int, loop: Loop, outbox: Outbox, rules: Rules) throws {
+        let dispatch = DispatchLoop(loop: loop, outbox: outbox, logger: service.logger, rules: rules)
+        for (i, raw) in listeners.enumerated() { try dispatch.listen(raw, index: UInt16(i)) }
+        dispatch.onDrained = { [unowned self] in onMain { self.loopDrained(index) } }
+        dispatch.connect(to: service.connect(.leasing, seat: index == 0 ? service.seat : "\(service.seat).\(index)", thread: index, outbox: outbox))
+        loops.append(dispatch)
+    }
+
+    private func startThread(_ index: Int, rules: Rules) throws {
+        let loop = try Loop()
+        let outbox = Outbox(loop: loop)
+        try start(index, loop: loop, outbox: outbox, rules: rules)
+        let mailbox = Mailbox(loop)
+        mailboxes.append(mailbox)
+        loop.atTurnEnd { mailbox.open() }
+        // The loop is handed over whole: after this line only the thread touches it, but for `wakeUp`.
+        let handed = Handed(loop)
+        let thread = Thread { handed.run() }
+        thread.name = "dispatch-\(index)"
+        thread.start()
+    }
+
+    /// Does `work` in every loop, in its own thread.
+    private func everywhere(_ work: @escaping (DispatchLoop) -> Void) {
+        work(loops[0])
+        for (mailbox, dispatch) in zip(mailboxes, loops.dropFirst()) { mailbox.put { work(dispatch) } }
+    }
+
+    private lazy var mainbox: Mailbox = {
+        let box = Mailbox(service.loop)
+        service.loop.atTurnEnd { box.open() }
+        return box
+    }()
+
+    private func onMain(_ work: @escaping () -> Void) { mainbox.put(work) }
+
+    private var drainedLoops: Set<Int> = []
+
+    private func loopDrained(_ index: Int) {
+        drainedLoops.insert(index)
+        if drainedLoops.count == loops.count { service.loop.stop() }
+    }
+
+    // MARK: Reports
+
+    private func answer(_ request: ControlRequest) -> ControlAnswer {
+        switch request {
+        case .show("listeners"):
+            let rows = zip(service.configuration.listeners, listeners).map { listener, raw in
+                ListenerReport(
+                    name: listener.name, address: describe(raw, listener), transport: listener.transport == .http ? "http" : "tcp",
+                    pools: listener.routes.isEmpty ? [listener.pool ?? ""] : listener.routes.map(\.pool))
+            }
+            return .json(rows)
+        case .show(let what): return .failed(status: 64, "the dispatcher has no report '\(what)'; it has 'listeners' and 'process'")
+        case .drain, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
+        }
+    }
+
+    /// Read without a lock: each is a word that only grows, and a report may be a moment old.
+    private func counters() -> [String: UInt64] {
+        var out: [String: UInt64] = [:]
+        for dispatch in loops {
+            let c = dispatch.counters
+            out["accepted", default: 0] += c.accepted
+            out["jobs", default: 0] += c.jobs
+            out["answers", default: 0] += c.answers
+            out["requeues", default: 0] += c.requeues
+            out["cuts", default: 0] += c.cuts
+            out["reused-connections", default: 0] += c.reusedConnections
+            out["refused-connections", default: 0] += c.refusedConnections
+            out["turns", default: 0] += dispatch.loop.turns
+            out["callers", default: 0] += UInt64(dispatch.callers.used)
+            out["worker-connections", default: 0] += UInt64(dispatch.workers.used)
+            out["link-messages-sent", default: 0] += dispatch.keeper?.link?.messagesSent ?? 0
+            out["link-packets-sent", default: 0] += dispatch.keeper?.link?.packetsSent ?? 0
+            for reason in Reason.allCases where c.refusals[Int(reason.rawValue)] > 0 {
+                out["refused-\(reason.token)", default: 0] += c.refusals[Int(reason.rawValue)]
+            }
+            for outcome in Outcome.allCases where c.outcomes[Int(outcome.rawValue)] > 0 {
+                out["leases-\(outcome.name)", default: 0] += c.outcomes[Int(outcome.rawValue)]
+            }
+            for failure in DialFailure.allCases where c.dialFailures[Int(failure.rawValue)] > 0 {
+                out["dial-failures-\(failure.name)", default: 0] += c.dialFailures[Int(failure.rawValue)]
+            }
+        }
+        return out
+    }
+}
+
+/// A loop on its way to its own thread.
+private final class Handed: @unchecked Sendable {
+    // Touched by nobody but the thread that runs it, from the moment it is handed over.
+    private let loop: Loop
+    init(_ loop: Loop) { self.loop = loop }
+    func run() {
+        do { try loop.run() } catch { fatalError("a dispatch loop failed: \(error)") }
+    }
+}
