@@ -115,8 +115,7 @@ listeners:
   - name: bench
     address: 127.0.0.1:{port}
     protocol: {protocol}
-    routes:
-      - {{ host: "*", path: /, pool: bench }}
+    {route}
 """
 
 
@@ -148,7 +147,9 @@ def leasehold(setting: Setting, workers: list[tuple[str, int]], directory: pathl
     (home / "endpoints.d/workers.json").write_text(manifests(workers))
     port = ports.take()
     config = home / "leasehold.yaml"
-    config.write_text(LEASEHOLD.format(directory=home, connections=setting.connections, protocol=setting.protocol, port=port))
+    route = "pool: bench" if setting.protocol == "tcp" else 'routes: [{ host: "*", path: /, pool: bench }]'
+    config.write_text(LEASEHOLD.format(
+        directory=home, connections=setting.connections, protocol=setting.protocol, port=port, route=route))
     processes = []
     for name in ("watcher", "pool-keeper", "dispatcher"):
         command = RELEASE / f"leasehold-{name}"
