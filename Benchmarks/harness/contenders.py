@@ -101,6 +101,7 @@ def haproxy(setting: Setting, workers: list[tuple[str, int]], directory: pathlib
 
 LEASEHOLD = """\
 runtime-directory: {directory}/run
+state-directory: {directory}/state
 source:
   directory: {directory}/endpoints.d
 pools:
@@ -177,7 +178,8 @@ def start(setting: Setting, workers: list[tuple[str, int]], directory: pathlib.P
 
     try:
         wait_for(f"{setting.name} to {'serve' if ready else 'listen'}", serves)
-    except Failed:
+    except Failed as failure:
         contender.stop()
-        raise
+        said = "\n".join(f"  {process.name}:\n{process.tail()}" for process in contender.processes)
+        raise Failed(f"{failure}\n{said}") from None
     return contender
