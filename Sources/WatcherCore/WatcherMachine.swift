@@ -48,9 +48,11 @@ public struct WatcherMachine: Sendable {
     public static let scanInterval: Duration = .seconds(5)
     /// The same while the directory cannot be read.
     public static let retryInterval: Duration = .seconds(1)
-    /// From a change to its saving, so that a burst is saved once; and the least time between two savings.
+    /// From a change to its saving, so that a burst is saved once.
     public static let saveDelay: Duration = .milliseconds(200)
+    /// The least time between two savings, and more for each endpoint: saving 100,000 takes some 80 ms, which must stay rare.
     public static let saveInterval: Duration = .seconds(5)
+    public static let saveIntervalPerEndpoint: Duration = .microseconds(250)
     /// How exact the age of a restored state is.
     public static let confirmInterval: Duration = .seconds(10)
 
@@ -343,7 +345,7 @@ public struct WatcherMachine: Sendable {
         }
         if now >= saveDue {
             saveDue = .never
-            nextSave = now + Self.saveInterval
+            nextSave = now + max(Self.saveInterval, Self.saveIntervalPerEndpoint * published.values.reduce(0) { $0 + $1.count })
             nextConfirm = now + Self.confirmInterval
             actions.append(.save)
         }

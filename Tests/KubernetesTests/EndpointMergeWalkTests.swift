@@ -134,16 +134,16 @@ import Testing
             }
             var (changes, problems): ([EndpointChange], [SourceProblem]) = ([], [])
             merge.commit(&changes, &problems)
-            var touched: Set<EndpointChange.Kind> = []
             for change in changes {
                 switch change.kind {
                 case .upsert(let endpoint):
-                    #expect(followed[change.pool]?[endpoint.id] != endpoint, "seed \(seed) step \(step): an upsert that changes nothing")
+                    if followed[change.pool]?[endpoint.id] == endpoint { Issue.record("seed \(seed) step \(step): an upsert that changes nothing") }
                     followed[change.pool, default: [:]][endpoint.id] = endpoint
                 case .remove(let id):
-                    #expect(followed[change.pool]?.removeValue(forKey: id) != nil, "seed \(seed) step \(step): removed what was not there")
+                    if followed[change.pool]?.removeValue(forKey: id) == nil {
+                        Issue.record("seed \(seed) step \(step): removed what was not there")
+                    }
                 }
-                touched.insert(change.kind)
             }
             for pool in Self.pools {
                 let expected = reference.endpoints(of: pool)
@@ -152,7 +152,9 @@ import Testing
                     return
                 }
             }
-            #expect(problems.allSatisfy(merge.problems.contains), "seed \(seed) step \(step): reported a problem that is none")
+            if !problems.isEmpty, !Set(problems).isSubset(of: merge.problems) {
+                Issue.record("seed \(seed) step \(step): reported a problem that is none")
+            }
         }
     }
 }

@@ -36,10 +36,6 @@ import WatcherCore
         #expect(try Self.read(Self.bytes(state)) == state)
     }
 
-    @Test func oneStateHasOneForm() {
-        #expect(Self.bytes(Self.state(500)) == Self.bytes(Self.state(500)))
-    }
-
     @Test func aTornFileIsNoState() {
         let bytes = Self.bytes(Self.state(5))
         for length in 0..<bytes.count {

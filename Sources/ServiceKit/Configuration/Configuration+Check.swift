@@ -148,7 +148,7 @@ extension Configuration {
 
     private func checkPoolExists(_ name: String, at key: String, _ reading: inout ConfigurationReading) {
         guard pool(named: name) == nil else { return }
-        let names = pools.map(\.name).filter { !$0.isEmpty }
+        let names = Set(pools.map(\.name)).filter { !$0.isEmpty }.sorted()
         let near = nearestWord(to: name, among: names).map { "did you mean \($0)?" }
         reading.complain(
             about: key, "there is no pool named \(name)",
