@@ -101,6 +101,7 @@ def haproxy(setting: Setting, workers: list[tuple[str, int]], directory: pathlib
 
 LEASEHOLD = """\
 runtime-directory: {directory}/run
+state-directory: {directory}/state
 source:
   directory: {directory}/endpoints.d
 pools:
@@ -115,8 +116,7 @@ listeners:
   - name: bench
     address: 127.0.0.1:{port}
     protocol: {protocol}
-    routes:
-      - {{ host: "*", path: /, pool: bench }}
+    {route}
 """
 
 
@@ -148,7 +148,9 @@ def leasehold(setting: Setting, workers: list[tuple[str, int]], directory: pathl
     (home / "endpoints.d/workers.json").write_text(manifests(workers))
     port = ports.take()
     config = home / "leasehold.yaml"
-    config.write_text(LEASEHOLD.format(directory=home, connections=setting.connections, protocol=setting.protocol, port=port))
+    route = "pool: bench" if setting.protocol == "tcp" else 'routes: [{ host: "*", path: /, pool: bench }]'
+    config.write_text(LEASEHOLD.format(
+        directory=home, connections=setting.connections, protocol=setting.protocol, port=port, route=route))
     processes = []
     for name in ("watcher", "pool-keeper", "dispatcher"):
         command = RELEASE / f"leasehold-{name}"
@@ -176,7 +178,8 @@ def start(setting: Setting, workers: list[tuple[str, int]], directory: pathlib.P
 
     try:
         wait_for(f"{setting.name} to {'serve' if ready else 'listen'}", serves)
-    except Failed:
+    except Failed as failure:
         contender.stop()
-        raise
+        said = "\n".join(f"  {process.name}:\n{process.tail()}" for process in contender.processes)
+        raise Failed(f"{failure}\n{said}") from None
     return contender

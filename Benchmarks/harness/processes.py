@@ -85,8 +85,11 @@ class Process:
     def check_alive(self) -> None:
         code = self.popen.poll()
         if code is not None:
-            tail = self.log.read_text(errors="replace").splitlines()[-15:]
-            raise Failed(f"{self.name} ended with {code}:\n    " + "\n    ".join(tail))
+            raise Failed(f"{self.name} ended with {code}:\n{self.tail()}")
+
+    def tail(self) -> str:
+        """The last lines of its log, indented."""
+        return "\n".join("    " + line for line in self.log.read_text(errors="replace").splitlines()[-15:])
 
     def stop(self) -> None:
         if self.popen.poll() is None:

@@ -93,6 +93,7 @@ extension DispatchLoop {
         let worker = workers[slot]
         let callerSlot = worker.pointee.caller
         let id = worker.pointee.job
+        logEnd(id, .served)
         // Both ends were told; the release goes after the close.
         freeCaller(callerSlot)
         freeWorker(slot)
@@ -118,6 +119,7 @@ extension DispatchLoop {
             freeWorker(slot)
             return feed(.callerLeft(id, reachedWorker: false))
         }
+        logEnd(id, outcome)
         feed(.callerLeft(id, reachedWorker: true))
         release(&worker.pointee.up)
         release(&worker.pointee.down)
@@ -151,6 +153,7 @@ extension DispatchLoop {
         let callerSlot = worker.pointee.caller
         let id = worker.pointee.job
         let began = worker.pointee.down.moved > 0 || worker.pointee.exchange == .responseBody
+        logEnd(id, began ? .lostAfterResponse : .lostBeforeResponse)
         freeWorker(slot)
         resetCaller(callerSlot)
         feed(.ended(id, began ? .lostAfterResponse : .lostBeforeResponse))
