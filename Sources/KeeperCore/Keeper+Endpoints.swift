@@ -23,13 +23,14 @@ extension Keeper {
         }
         if member.isGone { return nil }
         if endpoint.isDraining { return .draining }
-        if !member.isUsable { return .unready }
+        if !member.isUsable || endpoint.isShadowed { return .unready }
         if endpoint.isQuarantined { return .quarantined }
         return endpoint.recovery == .none ? .free : .recovering
     }
 
     /// Brings every pool's view of an endpoint in line with its record. Cost: the number of its pools.
     mutating func move(_ e: Slot, _ place: Place, at now: Instant) {
+        if endpoints[e].isContested || endpoints[e].isShadowed { endpoints[e].isShadowed = isShadowed(e) }
         var m = endpoints[e].firstMember
         while m != .null {
             let state = state(of: members[m], endpoints[e])
@@ -49,7 +50,8 @@ extension Keeper {
             if members[m].isLocal { noteIdle(m, at: now) }
             m = members[m].nextOfEndpoint
         }
-        if endpoints[e].goneMembers > 0, endpoints[e].used == 0 { reap(e) }
+        if endpoints[e].isContested { settleRivals(of: e, at: now) }
+        if endpoints[e].goneMembers > 0, endpoints[e].used == 0 { reap(e, at: now) }
     }
 
     /// Puts a free member where its pool's order takes it from, or moves it there.
@@ -149,8 +151,9 @@ extension Keeper {
     }
 
     /// Drops the places that no source names any more, and the endpoint with the last of them.
-    private mutating func reap(_ e: Slot) {
+    private mutating func reap(_ e: Slot, at now: Instant) {
         if endpoints[e].isRemembered { return }
+        var lost: [SocketAddress] = []
         var m = endpoints[e].firstMember
         var previous = Slot.null
         while m != .null {
@@ -162,6 +165,8 @@ extension Keeper {
                     members[previous].nextOfEndpoint = next
                 }
                 pools[members[m].pool].members.remove(m, &poolLinks)
+                lost.append(members[m].address)
+                if let alternate = members[m].alternate { lost.append(alternate) }
                 members.remove(m)
             } else {
                 previous = m
@@ -169,6 +174,7 @@ extension Keeper {
             m = next
         }
         endpoints[e].goneMembers = 0
+        for address in lost { disclaim(address, e, at: now) }
         if endpoints[e].firstMember == .null {
             setNode(e, "")
             setTimer(e, .never)
@@ -176,6 +182,8 @@ extension Keeper {
             endpoints.remove(e)
         } else {
             setSlots(e)
+            // The address that it has lost may be the one that it was held back for.
+            if endpoints[e].isShadowed != isShadowed(e) { move(e, .entered, at: now) }
         }
     }
 
