@@ -110,7 +110,8 @@ final class Shell {
         case .scan: scan(isAnnounced: false)
         case .closeWorkers(let reason):
             service.logger.warning(
-                "The scaler's link is closed, continuing with its workers", metadata: ["reason": "\(reason)", LogKey.messageID: "\(MessageID.linkDown)"])
+                "The scaler's link is closed, continuing with its workers",
+                metadata: ["reason": "\(reason)", LogKey.messageID: "\(MessageID.linkDown)"])
             scaler?.close()
         case .log(let notice): log(notice)
         }
@@ -195,7 +196,8 @@ final class Shell {
         guard !isSaveFailing else { return }
         isSaveFailing = true
         service.logger.warning(
-            "The state cannot be saved, continuing without", metadata: ["problem": "\(error)", LogKey.messageID: "\(MessageID.stateNotSaved)"])
+            "The state cannot be saved, continuing without",
+            metadata: ["problem": "\(error)", LogKey.messageID: "\(MessageID.stateNotSaved)"])
     }
 
     // MARK: Edges
@@ -246,7 +248,7 @@ final class Shell {
 
     private func log(_ notice: WatcherNotice) {
         var metadata: Logger.Metadata = [:]
-        for (key, value) in notice.facts { metadata[key] = "\(value)" }
+        for (key, value) in notice.facts { metadata[key] = "\(value.asOneLine)" }
         if let id = notice.messageID { metadata[LogKey.messageID] = "\(id)" }
         service.logger.log(level: notice.level, "\(notice.message)", metadata: metadata)
     }

@@ -10,9 +10,13 @@ struct Operator {
     let configuration: Configuration
     let isVerbose: Bool
 
+    init(_ configuration: Configuration, isVerbose: Bool = false) {
+        self.configuration = configuration
+        self.isVerbose = isVerbose
+    }
+
     init(_ options: DaemonOptions) throws {
-        configuration = try Self.load(options.config)
-        isVerbose = options.logLevel <= .debug
+        self.init(try Self.load(options.config), isVerbose: options.logLevel <= .debug)
     }
 
     /// The file, or its diagnostics on standard error and 78.

@@ -58,7 +58,8 @@ struct Show: ParsableCommand {
         }
     }
 
-    private func look(_ asked: Operator) throws(Operator.Failure) -> String {
+    /// One answer, as it is printed.
+    func look(_ asked: Operator) throws(Operator.Failure) -> String {
         switch what {
         case .pools:
             let all = try asked.report([PoolReport].self, from: .poolKeeper, "pools")

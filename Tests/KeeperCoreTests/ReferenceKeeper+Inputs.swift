@@ -170,8 +170,8 @@ extension ReferenceKeeper {
         switch how {
         case .released(let outcome):
             if outcome.quarantines {
-                quarantine(lease.endpoint, policy, isFault: true)
-            } else if outcome == .served || outcome == .abandoned || outcome == .lostAfterResponse {
+                quarantine(lease.endpoint, policy, isFault: outcome != .lostAfterResponse)
+            } else if outcome == .served || outcome == .abandoned {
                 cleanEnd = true
             }
             if outcome == .served || outcome == .abandoned {

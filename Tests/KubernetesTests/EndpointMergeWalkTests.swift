@@ -120,10 +120,13 @@ import Testing
                     merge.removeSlice(key(name))
                     reference.slices[key(name)] = nil
                 case 8:
-                    let target = service(named: ["a", "b", "c"].randomElement(using: &random)!, [
-                        .init(name: ["http", "cdp", ""].randomElement(using: &random)!, number: [80, 8080].randomElement(using: &random)!),
-                        .init(name: "cdp", number: 81, transport: Bool.random(using: &random) ? .tcp : .other("UDP")),
-                    ])
+                    let target = service(
+                        named: ["a", "b", "c"].randomElement(using: &random)!,
+                        [
+                            .init(
+                                name: ["http", "cdp", ""].randomElement(using: &random)!, number: [80, 8080].randomElement(using: &random)!),
+                            .init(name: "cdp", number: 81, transport: Bool.random(using: &random) ? .tcp : .other("UDP")),
+                        ])
                     merge.upsert(target)
                     reference.services[target.key] = target
                 default:
@@ -137,7 +140,9 @@ import Testing
             for change in changes {
                 switch change.kind {
                 case .upsert(let endpoint):
-                    if followed[change.pool]?[endpoint.id] == endpoint { Issue.record("seed \(seed) step \(step): an upsert that changes nothing") }
+                    if followed[change.pool]?[endpoint.id] == endpoint {
+                        Issue.record("seed \(seed) step \(step): an upsert that changes nothing")
+                    }
                     followed[change.pool, default: [:]][endpoint.id] = endpoint
                 case .remove(let id):
                     if followed[change.pool]?.removeValue(forKey: id) == nil {
@@ -147,7 +152,9 @@ import Testing
             }
             for pool in Self.pools {
                 let expected = reference.endpoints(of: pool)
-                guard followed[pool.pool] ?? [:] == expected, merge.endpoints(of: pool.pool) == expected.keys.sorted().map({ expected[$0]! }) else {
+                guard followed[pool.pool] ?? [:] == expected,
+                    merge.endpoints(of: pool.pool) == expected.keys.sorted().map({ expected[$0]! })
+                else {
                     Issue.record("seed \(seed) step \(step): pool \(pool.name) differs from the reference")
                     return
                 }

@@ -100,7 +100,9 @@ import Wire
             var follower = Follower()
             var ends = 0
             var client: LinkClient?
-            var table: [String] { (follower.endpoints[PoolID(name: "web")] ?? [:]).values.map { "\($0.addresses[0])\($0.isLocal ? " local" : "")" }.sorted() }
+            var table: [String] {
+                (follower.endpoints[PoolID(name: "web")] ?? [:]).values.map { "\($0.addresses[0])\($0.isLocal ? " local" : "")" }.sorted()
+            }
         }
 
         func consumer(_ place: Place) -> Consumer {
@@ -261,7 +263,10 @@ import Wire
         #expect(try peers.wait { listen() && said.contains("READY=1\nSTATUS=Source live: 1 endpoints in 1 pools, 0 consumers") })
         #expect(try peers.wait { listen() && said.contains("WATCHDOG=1") })
         try Data("kind: [".utf8).write(to: URL(fileURLWithPath: "\(place.path)/d/b.yaml"))
-        #expect(try peers.wait { listen() && said.contains("STATUS=Source stale: 1 endpoints in 1 pools, 0 consumers; \(place.path)/d/b.yaml:") })
+        #expect(
+            try peers.wait {
+                listen() && said.contains("STATUS=Source stale: 1 endpoints in 1 pools, 0 consumers; \(place.path)/d/b.yaml:")
+            })
         watcher.process.terminate()
         watcher.process.waitUntilExit()
         #expect(listen() && said.contains("STOPPING=1"))
