@@ -60,7 +60,7 @@ let package = Package(
         .testTarget(name: "ScalerCoreTests", dependencies: ["ScalerCore", "TestKit"]),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestKit"]),
         .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "TestKit"]),
-        .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "TestKit"]),
+        .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "Kubernetes", "TestKit"]),
         .testTarget(name: "System", dependencies: ["TestKit"]),             // the built executables, for real
     ],
     swiftLanguageModes: [.v6]
