@@ -84,7 +84,7 @@ final class Pod {
         let connection = run.connection
         connection.toDispatcher(world) { connection.dispatcher.workerResponds(connection) }
         // Some work on behind their response for a moment, less than the close-grace.
-        let linger = world.chance(0.3) ? world.milliseconds(0...60) : .zero
+        let linger = !connection.isProbe && world.chance(0.3) ? world.milliseconds(0...60) : .zero
         world.after(linger) { [self] in
             guard isAlive, ends(run) else { return }
             world.trace.note(uid) { "is done with \(connection.name)" }
