@@ -39,15 +39,22 @@ let package = Package(
         ]),
 
         // The processes.
-        .executableTarget(name: "leasehold-watcher", dependencies: ["WatcherCore", "Kubernetes", "ServiceKit"]),
+        .executableTarget(name: "leasehold-watcher", dependencies: ["WatcherCore", "Kubernetes", "ServiceKit", arguments, yams]),
         .executableTarget(name: "leasehold-pool-keeper", dependencies: ["KeeperCore", "ServiceKit", arguments]),
         .executableTarget(name: "leasehold-dispatcher", dependencies: ["DispatcherCore", "ServiceKit", arguments]),
-        .executableTarget(name: "leasehold-scaler", dependencies: ["ScalerCore", "ServiceKit"]),
+        .executableTarget(name: "leasehold-scaler", dependencies: ["ScalerCore", "ServiceKit", arguments]),
         .executableTarget(name: "leasehold-example-worker", dependencies: [
             arguments, .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
         ]),
-        .executableTarget(name: "leasehold", dependencies: ["ServiceKit"]),  // the operator's command
+        .executableTarget(name: "leasehold", dependencies: ["ServiceKit", arguments]),  // the operator's command
+
+        // Measurements: nanoseconds and allocations of the machines, for `make bench`.
+        .target(name: "CAllocations", path: "Benchmarks/CAllocations"),     // counts calls of malloc
+        .executableTarget(name: "microbenchmarks", dependencies: ["KeeperCore", "DispatcherCore", "CAllocations"], path: "Benchmarks/Micro"),
+
+        // Benchmarks: microbenchmarks of the machines, run in release.
+        .executableTarget(name: "keeper-benchmark", dependencies: ["KeeperCore", "Model", "Wire"], path: "Benchmarks/keeper"),
 
         // Tests.
         .target(name: "TestKit", dependencies: ["Model", "Wire", "Linux"], path: "Tests/TestKit"),
@@ -56,10 +63,11 @@ let package = Package(
         .testTarget(name: "KubernetesTests", dependencies: ["Kubernetes", "TestKit", yams]),
         .testTarget(name: "KeeperCoreTests", dependencies: ["KeeperCore", "TestKit"]),
         .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "TestKit"]),
-        .testTarget(name: "WatcherCoreTests", dependencies: ["WatcherCore", "TestKit", yams]),
+        .testTarget(name: "WatcherCoreTests", dependencies: ["WatcherCore", "leasehold-watcher", "TestKit", yams]),
         .testTarget(name: "ScalerCoreTests", dependencies: ["ScalerCore", "TestKit"]),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestKit"]),
         .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "TestKit"]),
+        .testTarget(name: "OperatorTests", dependencies: ["leasehold", "ServiceKit", "TestKit"]),  // what the command prints
         .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "Kubernetes", "TestKit"]),
         .testTarget(name: "System", dependencies: ["TestKit"]),             // the built executables, for real
     ],

@@ -33,7 +33,8 @@ struct EndpointRecord: Sendable {
     var isQuarantined = false
     /// Quarantines since the last served lease.
     var repeats: UInt8 = 0
-    var lastLeaseEnd: Instant
+    /// When it last showed how it is; long ago for one that never did.
+    var lastLeaseEnd = Instant(nanoseconds: .min)
     var node: Slot = .null
 
     var isDraining: Bool { drainedByOperator || drainedByScaler || isUsedUp }

@@ -132,7 +132,7 @@ extension Keeper {
         let p = poolSlot(asserted.pool)
         var e = endpointSlots[asserted.endpoint] ?? .null
         if e == .null {
-            e = addEndpoint(asserted.endpoint, at: now)
+            e = addEndpoint(asserted.endpoint)
             actions.append(.notice(.unknownEndpoint(asserted.endpoint, asserted.lease)))
         }
         if member(of: e, in: p) == .null {

@@ -111,8 +111,8 @@ extension Keeper {
         return m
     }
 
-    mutating func addEndpoint(_ id: EndpointID, at now: Instant) -> Slot {
-        let e = endpoints.insert(EndpointRecord(id: id, lastLeaseEnd: now))
+    mutating func addEndpoint(_ id: EndpointID) -> Slot {
+        let e = endpoints.insert(EndpointRecord(id: id))
         nodeLinks.cover(e, with: Links())
         endpointSlots[id] = e
         return e

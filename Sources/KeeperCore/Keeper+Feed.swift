@@ -41,7 +41,7 @@ extension Keeper {
     private mutating func upsert(_ pool: PoolID, _ endpoint: Endpoint, at now: Instant, _ actions: inout [Action]) {
         guard let address = endpoint.addresses.first else { return remove(pool, endpoint.id, at: now, &actions) }
         let p = poolSlot(pool)
-        let e = endpointSlots[endpoint.id] ?? addEndpoint(endpoint.id, at: now)
+        let e = endpointSlots[endpoint.id] ?? addEndpoint(endpoint.id)
         var m = member(of: e, in: p)
         let isNew = m == .null
         var turned: (from: Bool, to: Bool)?

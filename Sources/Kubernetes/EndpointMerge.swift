@@ -131,6 +131,9 @@ public struct EndpointMerge: Sendable {
         indexOf[pool].flatMap { pools[$0].merged(id) }
     }
 
+    /// Whether a commit would have to look at something.
+    public var hasUncommitted: Bool { pools.contains { $0.hasUncommitted } }
+
     /// How many slices are in use.
     public var sliceCount: Int { slotOf.count }
 

@@ -153,6 +153,8 @@ struct PoolTable: Sendable {
         if mentions[id] != nil { touch(id) }
     }
 
+    var hasUncommitted: Bool { !touched.isEmpty }
+
     /// Appends what became of the touched endpoints.
     mutating func commit(_ changes: inout [EndpointChange]) {
         for id in touched {

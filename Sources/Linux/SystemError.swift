@@ -12,6 +12,9 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
         self.subject = subject
     }
 
+    /// ENOENT.
+    public var isNoSuchFile: Bool { errno == ENOENT }
+
     /// `bind /run/leasehold/leasing.sock: Permission denied (EACCES 13)`.
     public var description: String {
         let text = String(cString: strerror(errno))

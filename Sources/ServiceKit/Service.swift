@@ -94,12 +94,13 @@ public final class Service {
 
     // MARK: Edges
 
-    public func hello(_ edge: Edge, seat: String? = nil) -> Hello {
-        Hello(edge: edge, seat: seat ?? self.seat, instance: instance, descriptorBudget: outbox.descriptorBudget)
+    /// Threads of one process are instances of their own: `thread` counts from 0.
+    public func hello(_ edge: Edge, seat: String? = nil, thread: Int = 0) -> Hello {
+        Hello(edge: edge, seat: seat ?? self.seat, instance: instance &+ UInt64(thread), descriptorBudget: outbox.descriptorBudget)
     }
 
     public func socketPath(_ edge: Edge) -> String { "\(configuration.runtimeDirectory)/\(edge.name).sock" }
-    public func controlPath(_ process: ProcessName) -> String { "\(configuration.runtimeDirectory)/control/\(process.rawValue).sock" }
+    public func controlPath(_ process: ProcessName) -> String { configuration.controlPath(process) }
 
     /// Opens the listening end of an edge: the manager's socket of that name, or the path in the runtime directory.
     public func listen(_ edge: Edge) throws(SystemError) -> LinkServer {
@@ -117,8 +118,8 @@ public final class Service {
     }
 
     /// The connecting end of an edge; `start()` it when its hooks are set. A `loop` other than the service's has its own outbox.
-    public func connect(_ edge: Edge, seat: String? = nil, outbox: Outbox? = nil) -> LinkClient {
-        LinkClient(path: socketPath(edge), hello: hello(edge, seat: seat), outbox: outbox ?? self.outbox)
+    public func connect(_ edge: Edge, seat: String? = nil, thread: Int = 0, outbox: Outbox? = nil) -> LinkClient {
+        LinkClient(path: socketPath(edge), hello: hello(edge, seat: seat, thread: thread), outbox: outbox ?? self.outbox)
     }
 
     // MARK: Life
@@ -193,6 +194,17 @@ public final class Service {
         return .json(report)
     }
 
+    /// This daemon's own directory for what must outlive it: `state-directory/NAME`, made if missing.
+    public func stateDirectory() throws(SystemError) -> String {
+        let path = "\(configuration.stateDirectory)/\(name.rawValue)"
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
+        } catch {
+            throw SystemError(EACCES, "create directory (is state-directory right, and may this user write there?)", path)
+        }
+        return path
+    }
+
     private func prepareDirectories() throws(SystemError) {
         for directory in [configuration.runtimeDirectory, configuration.runtimeDirectory + "/control"] {
             do {
@@ -225,6 +237,11 @@ public final class Service {
             exit(ExitStatus.configuration.rawValue)
         }
     }
+}
+
+extension Configuration {
+    /// Where a process listens for the operator's command.
+    public func controlPath(_ process: ProcessName) -> String { "\(runtimeDirectory)/control/\(process.rawValue).sock" }
 }
 
 extension ControlAnswer {

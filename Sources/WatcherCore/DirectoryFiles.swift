@@ -5,45 +5,39 @@ import Kubernetes
 /// An object that several files hold is taken from the last of them by name, as `kubectl apply -f DIRECTORY` would end;
 /// when that file goes, the one before it counts again.
 struct DirectoryFiles: Sendable {
-    /// What is known about one file.
-    struct File: Sendable {
-        /// The last version that could be read; nil when there has been none.
-        var good: Manifest?
-        /// Why the version that is there now could not be read.
-        var problem: String?
-    }
-
-    private(set) var files: [String: File] = [:]
+    /// The last version of each file that could be read.
+    private var good: [String: Manifest] = [:]
+    /// Why the version of a file that is there now could not be read.
+    private var problems: [String: String] = [:]
     /// The files that hold an object, in the order of their names. Never an empty list.
     private var holders: [ObjectID: [String]] = [:]
 
+    func has(_ name: String) -> Bool { good[name] != nil || problems[name] != nil }
+
     /// Names of files, in order.
-    var names: [String] { files.keys.sorted() }
+    var names: [String] { Set(good.keys).union(problems.keys).sorted() }
 
     /// Files whose present version could not be read, in the order of their names.
     var broken: [BrokenFile] {
-        files.compactMap { name, file in
-            file.problem.map { BrokenFile(name: name, problem: $0, hasGoodVersion: file.good != nil) }
-        }.sorted { $0.name < $1.name }
+        problems.sorted { $0.key < $1.key }.map { BrokenFile(name: $0.key, problem: $0.value, hasGoodVersion: good[$0.key] != nil) }
     }
 
-    var hasBroken: Bool { files.values.contains { $0.problem != nil } }
+    var hasBroken: Bool { !problems.isEmpty }
 
     /// Whether some file has never been read: what it holds is not known.
-    var hasHole: Bool { files.values.contains { $0.good == nil } }
+    var hasHole: Bool { problems.keys.contains { good[$0] == nil } }
 
     /// A new version of a file that could be read. Appends what about it deserves a word. O(objects in the file).
     mutating func load(_ name: String, _ manifest: Manifest, into merge: inout EndpointMerge, _ notices: inout [WatcherNotice]) {
-        let old = files[name]
-        files[name] = File(good: manifest)
-        if old?.problem != nil { notices.append(.fileMended(name)) }
-        if !manifest.ignored.isEmpty, manifest.ignored != old?.good?.ignored {
+        let old = good.updateValue(manifest, forKey: name)
+        if problems.removeValue(forKey: name) != nil { notices.append(.fileMended(name)) }
+        if !manifest.ignored.isEmpty, manifest.ignored != old?.ignored {
             notices.append(.ignored(file: name, kinds: Set(manifest.ignored.map(\.description)).sorted()))
         }
 
         let objects = manifest.objects
         let present = Set(objects.map(\.id))
-        for object in old?.good?.objects ?? [] where !present.contains(object.id) { release(object.id, by: name, &merge) }
+        for object in old?.objects ?? [] where !present.contains(object.id) { release(object.id, by: name, &merge) }
         var seen: Set<ObjectID> = []
         for object in objects {
             if !seen.insert(object.id).inserted { notices.append(.repeated(object.id.description, files: [name])) }
@@ -59,33 +53,30 @@ struct DirectoryFiles: Sendable {
 
     /// A version that could not be read: the last good one stays in force.
     mutating func markBroken(_ name: String, _ problem: String, _ notices: inout [WatcherNotice]) {
-        var file = files[name] ?? File()
-        if file.problem != problem { notices.append(.fileBroken(BrokenFile(name: name, problem: problem, hasGoodVersion: file.good != nil))) }
-        file.problem = problem
-        files[name] = file
+        guard problems.updateValue(problem, forKey: name) != problem else { return }
+        notices.append(.fileBroken(BrokenFile(name: name, problem: problem, hasGoodVersion: good[name] != nil)))
     }
 
     /// The file is gone, and with it what it said. O(objects in it).
     mutating func remove(_ name: String, from merge: inout EndpointMerge) {
-        guard let file = files.removeValue(forKey: name) else { return }
-        for object in file.good?.objects ?? [] { release(object.id, by: name, &merge) }
+        problems[name] = nil
+        for object in good.removeValue(forKey: name)?.objects ?? [] { release(object.id, by: name, &merge) }
     }
 
     /// Says everything to a merge that knows nothing. O(all objects).
     func replay(into merge: inout EndpointMerge) {
         for name in names {
-            for object in files[name]?.good?.objects ?? [] where holders[object.id]?.last == name { merge.apply(object) }
+            for object in good[name]?.objects ?? [] where holders[object.id]?.last == name { merge.apply(object) }
         }
     }
 
     private mutating func release(_ id: ObjectID, by name: String, _ merge: inout EndpointMerge) {
         // Not held: a file that repeats an object has released it already.
         guard var list = holders[id], let place = list.firstIndex(of: name) else { return }
-        let counted = place == list.count - 1
         list.remove(at: place)
         holders[id] = list.isEmpty ? nil : list
-        guard counted else { return }
-        if let heir = list.last, let object = files[heir]?.good?.objects.last(where: { $0.id == id }) {
+        // If another file's version counted anyhow, saying it again changes nothing.
+        if let heir = list.last, let object = good[heir]?.objects.last(where: { $0.id == id }) {
             merge.apply(object)
         } else {
             merge.remove(id)

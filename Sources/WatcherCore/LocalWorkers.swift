@@ -10,8 +10,6 @@ struct LocalWorkers: Sendable {
     /// How many local workers of a pool have an address.
     private var addresses: [PoolID: [SocketAddress: Int]] = [:]
     private(set) var count = 0
-    /// Whether a whole snapshot has come since the start.
-    private(set) var isConfirmed = false
     /// Collected from `snapshotBegin` to `snapshotEnd`; nil outside of that.
     private var incoming: [PoolID: [EndpointID: Endpoint]]?
     private var incomingCount = 0
@@ -32,22 +30,31 @@ struct LocalWorkers: Sendable {
         incomingCount = 0
     }
 
-    /// Takes a message. Appends what it changes; false if the scaler named more workers than there can be.
-    mutating func take(_ message: WorkersMessage, _ changes: inout [Change]) -> Bool {
+    enum Outcome {
+        case taken
+        /// The scaler has now said all it knows.
+        case isWhole
+        /// The scaler named more workers than there can be.
+        case tooMany
+    }
+
+    /// Takes a message and appends what it changes.
+    mutating func take(_ message: WorkersMessage, _ changes: inout [Change]) -> Outcome {
         switch message {
         case .snapshotBegin:
             incoming = [:]
             incomingCount = 0
         case .snapshotEnd:
-            guard let whole = incoming else { return true }
+            // The end of a snapshot that never began says nothing.
+            guard let whole = incoming else { return .taken }
             reset()
-            isConfirmed = true
             for pool in endpoints.keys.sorted() {
                 for id in (endpoints[pool] ?? [:]).keys.sorted() where whole[pool]?[id] == nil { set(nil, pool, id, &changes) }
             }
             for pool in whole.keys.sorted() {
                 for (id, endpoint) in (whole[pool] ?? [:]).sorted(by: { $0.key < $1.key }) { set(endpoint, pool, id, &changes) }
             }
+            return .isWhole
         case .upsert(let pool, var endpoint):
             endpoint.isLocal = true
             if incoming != nil {
@@ -55,7 +62,7 @@ struct LocalWorkers: Sendable {
             } else {
                 set(endpoint, pool, endpoint.id, &changes)
             }
-            return max(count, incomingCount) <= Self.most
+            return max(count, incomingCount) <= Self.most ? .taken : .tooMany
         case .remove(let pool, let id):
             if incoming != nil {
                 if incoming?[pool]?.removeValue(forKey: id) != nil { incomingCount -= 1 }
@@ -63,7 +70,7 @@ struct LocalWorkers: Sendable {
                 set(nil, pool, id, &changes)
             }
         }
-        return true
+        return .taken
     }
 
     private mutating func set(_ new: Endpoint?, _ pool: PoolID, _ id: EndpointID, _ changes: inout [Change]) {

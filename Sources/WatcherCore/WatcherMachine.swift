@@ -32,7 +32,7 @@ public struct WatcherMachine: Sendable {
     private var unreadable: String?
     /// Since when what is served may differ from the source; nil while in step with it.
     private var outOfStepSince: Instant?
-    private var toldHealth: SourceHealth?
+    private var toldHealth: SourceHealth
 
     /// Grows with every change of ``published``, also from life to life.
     public private(set) var generation: UInt64 = 0
@@ -48,9 +48,13 @@ public struct WatcherMachine: Sendable {
     public static let scanInterval: Duration = .seconds(5)
     /// The same while the directory cannot be read.
     public static let retryInterval: Duration = .seconds(1)
-    /// From a change to its saving, so that a burst is saved once; and the least time between two savings.
+    /// From a change to its saving, so that a burst is saved once.
     public static let saveDelay: Duration = .milliseconds(200)
+    /// The least time between two savings, and more for each endpoint: saving 100,000 takes some 80 ms, which must stay rare.
     public static let saveInterval: Duration = .seconds(5)
+    public static let saveIntervalPerEndpoint: Duration = .microseconds(250)
+    /// Most problems of the source that are logged at one time: one mistake in a template makes thousands.
+    public static let mostProblems = 20
     /// How exact the age of a restored state is.
     public static let confirmInterval: Duration = .seconds(10)
 
@@ -65,6 +69,7 @@ public struct WatcherMachine: Sendable {
         isComplete = !hasSource
         isKnown = !hasSource
         outOfStepSince = hasSource ? now : nil
+        toldHealth = hasSource ? SourceHealth(state: .unknown, detail: "the source has not been read yet") : SourceHealth(state: .live)
         nextScan = hasSource ? now : .never
         nextSave = now
         nextConfirm = now + Self.confirmInterval
@@ -79,10 +84,10 @@ public struct WatcherMachine: Sendable {
         switch input {
         case .restored(let state): restored(state, now, &actions)
         case .fileLoaded(let name, let manifest): fileLoaded(name, manifest, &actions)
-        case .fileBroken(let name, let problem): fileBroken(name, problem, &actions)
+        case .fileBroken(let name, let problem): fileBroken(name, problem.asOneLine, &actions)
         case .fileRemoved(let name): fileRemoved(name, &actions)
         case .scanCompleted(let files): scanCompleted(files, now, &actions)
-        case .directoryUnreadable(let why): directoryUnreadable(why, now, &actions)
+        case .directoryUnreadable(let why): directoryUnreadable(why.asOneLine, now, &actions)
         case .settled: settled(now, &actions)
         case .workersLinkUp: local.reset()
         case .workersSaid(let message): workersSaid(message, now, &actions)
@@ -105,23 +110,27 @@ public struct WatcherMachine: Sendable {
         if isKnown { emit(.snapshotEnd(generation: generation)) }
     }
 
-    /// What is served, and how much it is worth.
+    /// How much what is served is worth, as consumers were told last.
     public func health(at now: Instant) -> SourceHealth {
-        guard isKnown else {
-            return SourceHealth(state: .unknown, age: age(at: now), detail: unreadable ?? "the source has not been read yet")
-        }
-        guard outOfStepSince != nil else { return SourceHealth(state: .live) }
-        let broken = directory.broken
-        let detail: String
-        if let unreadable {
-            detail = unreadable
-        } else if let first = broken.first {
-            detail = broken.count == 1 ? first.problem : "\(first.problem) (and \(broken.count - 1) more files)"
-        } else {
-            detail = "serving the saved state until the source is read"
-        }
-        return SourceHealth(state: .stale, age: age(at: now), detail: detail)
+        var health = toldHealth
+        health.age = age(at: now)
+        return health
     }
+
+    /// The same as it should be told now, without its age, which grows by itself.
+    private var presentHealth: SourceHealth {
+        if !isKnown { return SourceHealth(state: .unknown, detail: unreadable ?? "the source has not been read yet") }
+        if isInStep { return SourceHealth(state: .live) }
+        if let unreadable { return SourceHealth(state: .stale, detail: unreadable) }
+        let broken = directory.broken
+        guard let first = broken.first else {
+            return SourceHealth(state: .stale, detail: "serving the saved state until the source is read")
+        }
+        return SourceHealth(
+            state: .stale, detail: broken.count == 1 ? first.problem : "\(first.problem) (and \(broken.count - 1) more)")
+    }
+
+    private var isInStep: Bool { isComplete && unreadable == nil && !directory.hasBroken }
 
     private func age(at now: Instant) -> Duration { outOfStepSince.map { max(.zero, now - $0) } ?? .zero }
 
@@ -130,12 +139,14 @@ public struct WatcherMachine: Sendable {
         SavedState(generation: generation, age: age(at: now), endpoints: published)
     }
 
-    /// Everything about the source that is not as it should be, in sentences.
+    /// What about the source is not as it should be, in sentences; at most some hundred. O(slices).
     public var problems: [String] {
-        (unreadable.map { [$0] } ?? []) + directory.broken.map(\.problem) + merge.problems.map(\.description)
+        let all = (unreadable.map { [$0] } ?? []) + directory.broken.map(\.problem) + merge.problems.map(\.description.asOneLine)
+        let listed = Self.mostProblems * 5
+        return all.count <= listed ? all : all.prefix(listed) + ["and \(all.count - listed) more"]
     }
 
-    public var fileCount: Int { directory.files.count }
+    public var fileCount: Int { directory.names.count }
     public var localWorkerCount: Int { local.count }
 
     // MARK: The source
@@ -157,8 +168,9 @@ public struct WatcherMachine: Sendable {
             isKnown = true
             outOfStepSince = now - state.age
         }
+        toldHealth = presentHealth
         actions.append(.log(.restored(endpoints: count, age: state.age)))
-        tellHealth(now, &actions)
+        actions.append(.greetAll)
     }
 
     private mutating func fileLoaded(_ name: String, _ manifest: Manifest, _ actions: inout [WatcherAction]) {
@@ -174,7 +186,7 @@ public struct WatcherMachine: Sendable {
     }
 
     private mutating func fileRemoved(_ name: String, _ actions: inout [WatcherAction]) {
-        guard directory.files[name] != nil else { return }
+        guard directory.has(name) else { return }
         directory.remove(name, from: &merge)
         actions.append(.log(.fileRemoved(name)))
     }
@@ -190,7 +202,7 @@ public struct WatcherMachine: Sendable {
         settled(now, &actions)
         nextScan = now + Self.scanInterval
         guard isFirst else { return }
-        actions.append(.log(.sourceComplete(endpoints: published.values.reduce(0) { $0 + $1.count }, files: directory.files.count)))
+        actions.append(.log(.sourceComplete(endpoints: published.values.reduce(0) { $0 + $1.count }, files: directory.names.count)))
     }
 
     private mutating func directoryUnreadable(_ why: String, _ now: Instant, _ actions: inout [WatcherAction]) {
@@ -228,7 +240,8 @@ public struct WatcherMachine: Sendable {
             case .remove(let id): update(change.pool, id, &feed)
             }
         }
-        actions += problems.map { .log(.problem($0)) }
+        for problem in problems.prefix(Self.mostProblems) { actions.append(.log(.problem(problem))) }
+        if problems.count > Self.mostProblems { actions.append(.log(.furtherProblems(problems.count - Self.mostProblems))) }
     }
 
     private mutating func reconfigured(
@@ -251,17 +264,17 @@ public struct WatcherMachine: Sendable {
 
     private mutating func workersSaid(_ message: WorkersMessage, _ now: Instant, _ actions: inout [WatcherAction]) {
         var changes: [LocalWorkers.Change] = []
-        guard local.take(message, &changes) else {
-            actions.append(.closeWorkers("more than \(LocalWorkers.most) local workers"))
-            return
-        }
+        let outcome = local.take(message, &changes)
         for change in changes {
             update(change.pool, change.id, &actions)
             for address in change.addresses { update(change.pool, EndpointID(address: address), &actions) }
         }
-        if case .snapshotEnd = message {
+        switch outcome {
+        case .taken: break
+        case .isWhole:
             releaseKept(where: \.isLocal, &actions)
             actions.append(.log(.workersSynchronized(count: local.count)))
+        case .tooMany: actions.append(.closeWorkers("more than \(LocalWorkers.most) local workers"))
         }
     }
 
@@ -283,7 +296,7 @@ public struct WatcherMachine: Sendable {
         } else {
             return nil
         }
-        // A worker that the scaler names is not served again under its bare address.
+        // A worker that the scaler names is not served again under its bare address. (A saved one is thereby forgotten.)
         if let address = candidate.endpoint.addresses.first, local.has(address, in: pool), id == EndpointID(address: address) { return nil }
         return candidate
     }
@@ -318,18 +331,16 @@ public struct WatcherMachine: Sendable {
 
     /// Notes whether we are in step with the source, and tells consumers when that has changed.
     private mutating func tellHealth(_ now: Instant, _ actions: inout [WatcherAction]) {
-        let isInStep = isComplete && unreadable == nil && !directory.hasBroken
         if !isInStep, outOfStepSince == nil { outOfStepSince = now }
         if isInStep, outOfStepSince != nil {
             outOfStepSince = nil
             // What is on disk may say that it is old.
             saveSoon(now)
         }
-        let health = health(at: now)
-        // Its age grows by itself at the consumers.
-        if let told = toldHealth, told.state == health.state, told.detail == health.detail { return }
+        let health = presentHealth
+        guard health != toldHealth else { return }
         toldHealth = health
-        actions.append(.send(.source(health)))
+        actions.append(.send(.source(self.health(at: now))))
     }
 
     // MARK: Time
@@ -341,7 +352,7 @@ public struct WatcherMachine: Sendable {
         }
         if now >= saveDue {
             saveDue = .never
-            nextSave = now + Self.saveInterval
+            nextSave = now + max(Self.saveInterval, Self.saveIntervalPerEndpoint * published.values.reduce(0) { $0 + $1.count })
             nextConfirm = now + Self.confirmInterval
             actions.append(.save)
         }
@@ -360,6 +371,9 @@ public struct WatcherMachine: Sendable {
 extension WatcherMachine {
     /// Traps if the parts contradict each other. O(n): for tests and simulations.
     public func checkInvariants() {
+        precondition(isKnown || !isComplete, "complete and yet unknown")
+        // What the source said since the last `settled` is not served yet.
+        if merge.hasUncommitted { return }
         for (pool, endpoints) in published {
             precondition(!endpoints.isEmpty, "an empty pool is kept")
             for (id, endpoint) in endpoints {
@@ -374,6 +388,5 @@ extension WatcherMachine {
         for (pool, workers) in local.endpoints {
             for (id, worker) in workers { precondition(published[pool]?[id] == worker, "a local worker is not served") }
         }
-        precondition(isKnown || !isComplete, "complete and yet unknown")
     }
 }

@@ -13,6 +13,8 @@ public enum WatcherNotice: Hashable, Sendable {
     case fileRemoved(String)
     /// Something in a manifest serves no pool.
     case problem(SourceProblem)
+    /// As many more as were not named one by one.
+    case furtherProblems(Int)
     /// An object was found more than once; the last file counts.
     case repeated(String, files: [String])
     /// Objects of kinds that are not read.
@@ -20,40 +22,44 @@ public enum WatcherNotice: Hashable, Sendable {
     case workersSynchronized(count: Int)
     /// The scaler is away; the workers that it named last stay.
     case workersLost(count: Int)
-
-    /// Whether something is amiss, though the work goes on.
-    public var isWarning: Bool {
-        switch self {
-        case .directoryUnreadable, .fileBroken, .problem, .repeated, .workersLost: true
-        case .restored, .sourceComplete, .directoryReadable, .fileMended, .fileRemoved, .ignored, .workersSynchronized: false
-        }
-    }
 }
 
-extension WatcherNotice: CustomStringConvertible {
-    public var description: String {
+extension WatcherNotice {
+    /// What it says, the same for every occurrence.
+    public var message: String {
         switch self {
-        case .restored(let endpoints, let age):
-            "serving the saved state of \(age.wholeSeconds) s ago (\(endpoints) endpoints) until the source is read"
-        case .sourceComplete(let endpoints, let files): "the source is read: \(endpoints) endpoints in \(files) files"
-        case .directoryUnreadable(let why): "\(why); continuing with the last known endpoints"
-        case .directoryReadable: "the directory can be read again"
+        case .restored: "Serving the saved state until the source is read"
+        case .sourceComplete: "The source is read"
+        case .directoryUnreadable: "The directory cannot be read, continuing with what is known"
+        case .directoryReadable: "The directory can be read again"
         case .fileBroken(let file):
-            "\(file.problem); continuing \(file.hasGoodVersion ? "with its last good version" : "without this file")"
-        case .fileMended(let name): "\(name) is in order again"
-        case .fileRemoved(let name): "\(name) was removed"
-        case .problem(let problem): problem.description
-        case .repeated(let object, let files):
-            files.count > 1
-                ? "\(object) is in \(files.joined(separator: ", ")): the last one counts"
-                : "\(object) is in \(files.joined()) more than once: the last one counts"
-        case .ignored(let file, let kinds): "\(file) also holds \(kinds.joined(separator: ", ")), which is not read"
-        case .workersSynchronized(let count): "the scaler has told its local workers (\(count))"
-        case .workersLost(let count): "the scaler is away; continuing with its \(count) local workers"
+            file.hasGoodVersion
+                ? "A manifest cannot be read, continuing with its last good version" : "A manifest cannot be read, continuing without it"
+        case .fileMended: "A manifest is in order again"
+        case .fileRemoved: "A manifest was removed"
+        case .problem: "Something in the source serves no pool, continuing without it"
+        case .furtherProblems: "More of the source serves no pool; show source lists it"
+        case .repeated: "An object is in the source more than once, continuing with the last one"
+        case .ignored: "A manifest also holds kinds that are not read"
+        case .workersSynchronized: "The scaler has told its local workers"
+        case .workersLost: "The scaler is away, continuing with its local workers"
         }
     }
-}
 
-extension Duration {
-    var wholeSeconds: Int64 { components.seconds }
+    /// What it is about, this time.
+    public var facts: [(key: String, value: String)] {
+        switch self {
+        case .restored(let endpoints, let age): [("endpoints", "\(endpoints)"), ("age-seconds", "\(age.components.seconds)")]
+        case .sourceComplete(let endpoints, let files): [("endpoints", "\(endpoints)"), ("files", "\(files)")]
+        case .directoryUnreadable(let problem): [("problem", problem)]
+        case .directoryReadable: []
+        case .fileBroken(let file): [("file", file.name), ("problem", file.problem)]
+        case .fileMended(let name), .fileRemoved(let name): [("file", name)]
+        case .problem(let problem): [("problem", problem.description)]
+        case .furtherProblems(let count): [("count", "\(count)")]
+        case .repeated(let object, let files): [("object", object), ("files", files.joined(separator: ", "))]
+        case .ignored(let file, let kinds): [("file", file), ("kinds", kinds.joined(separator: ", "))]
+        case .workersSynchronized(let count), .workersLost(let count): [("workers", "\(count)")]
+        }
+    }
 }

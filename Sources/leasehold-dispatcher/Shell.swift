@@ -106,7 +106,7 @@ final class Shell {
         let dispatch = DispatchLoop(loop: loop, outbox: outbox, logger: service.logger, rules: rules)
         for (i, raw) in listeners.enumerated() { try dispatch.listen(raw, index: UInt16(i)) }
         dispatch.onDrained = { [unowned self] in onMain { self.loopDrained(index) } }
-        dispatch.connect(to: service.connect(.leasing, seat: index == 0 ? service.seat : "\(service.seat).\(index)", outbox: outbox))
+        dispatch.connect(to: service.connect(.leasing, seat: index == 0 ? service.seat : "\(service.seat).\(index)", thread: index, outbox: outbox))
         loops.append(dispatch)
     }
 

@@ -54,7 +54,8 @@ func diagnostics(_ text: String) -> [Diagnostic] {
         let error = #expect(throws: ConfigurationError.self) { try Configuration.load(path: "/nonexistent/leasehold.yaml") }
         #expect(
             error?.description
-                == "/nonexistent/leasehold.yaml: error: cannot read it: No such file or directory; create it, or name another with --config")
+                == "/nonexistent/leasehold.yaml: error: cannot read it: No such file or directory; create it, or name another with --config"
+        )
     }
 
     @Test func aDirectoryIsNotAFile() {

@@ -24,11 +24,7 @@ final class DispatcherProcess: Process {
         owners = []
         keeper = Uplink(self, to: world.keeper, .leasing, seat: name, instance: instance)
         keeper.connect()
-        after(.microseconds(10)) { [self] in
-            let waiting = listening
-            listening = []
-            for caller in waiting { adopt(caller) }
-        }
+        after(.microseconds(10)) { [self] in acceptCallers() }
     }
 
     override func died() {
@@ -115,17 +111,17 @@ final class DispatcherProcess: Process {
 
     // MARK: Callers
 
-    /// A caller connects. Without a process it waits in the listening socket.
+    /// A caller connects: it waits in the listening socket until a process takes it out.
     func connected(_ caller: Caller) {
-        if life == .dead {
-            listening.append(caller)
-        } else {
-            enter(incarnation) { [self] in adopt(caller) }
-        }
+        listening.append(caller)
+        enter(incarnation) { [self] in acceptCallers() }
+    }
+
+    private func acceptCallers() {
+        while !listening.isEmpty, act() { adopt(listening.removeFirst()) }
     }
 
     private func adopt(_ caller: Caller) {
-        guard act() else { return listening.append(caller) }
         if caller.hasHungUp { return caller.finish(.gone, world) }
         callers.append(caller)
         caller.dispatcher = self
@@ -178,10 +174,10 @@ final class DispatcherProcess: Process {
             caller.finish(.gone, world)
             orphan(connection)
         } else {
-            feed(.callerLeft(id, reachedWorker: false))
-            own(id, nil)
             free(caller)
             caller.finish(.gone, world)
+            feed(.callerLeft(id, reachedWorker: false))
+            own(id, nil)
         }
     }
 

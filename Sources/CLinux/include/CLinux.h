@@ -5,6 +5,7 @@
 
 // Compiled as Swift's own Glibc module is, without _GNU_SOURCE: otherwise the two would define one struct in two ways.
 // What needs _GNU_SOURCE, or a header that contradicts glibc's, is in CLinux.c.
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -13,6 +14,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -111,6 +113,8 @@ static const uint32_t LH_EPOLLIN = EPOLLIN, LH_EPOLLOUT = EPOLLOUT, LH_EPOLLRDHU
 
 // Bytes
 
+/// open(2), always close-on-exec. Flags as in fcntl.h; `mode` for O_CREAT.
+static inline long lh_open(const char *path, int flags, mode_t mode) { return LH_RESULT(open(path, flags | O_CLOEXEC, mode)); }
 static inline long lh_close(int fd) { return LH_RESULT(close(fd)); }
 static inline long lh_read(int fd, void *p, size_t n) { return LH_RESULT(read(fd, p, n)); }
 static inline long lh_write(int fd, const void *p, size_t n) { return LH_RESULT(write(fd, p, n)); }
@@ -253,12 +257,67 @@ long lh_signalfd_read(int fd);
 /// The soft RLIMIT_NOFILE after raising it to the hard one.
 long lh_raise_descriptor_limit(void);
 
+/// environ(7).
+char *const *lh_environment(void);
+
+/// What a child process is started with. Everything is prepared before the fork: between fork and exec nothing is allocated.
+struct lh_spawn {
+    const char *path;
+    char *const *argv;
+    char *const *envp;
+    /// Becomes standard output and standard error; -1 inherits both. Standard input is /dev/null.
+    int output;
+    /// Become 3, 4, … without close-on-exec.
+    const int *passed;
+    int passed_count;
+    /// A session of its own: no terminal, and a process group that can be signalled whole.
+    int new_session;
+    /// PR_SET_PDEATHSIG; 0 is none.
+    int death_signal;
+    /// Where in `envp` the child writes its own pid as decimal text with a terminating zero (at least 12 bytes), or NULL.
+    char *own_pid;
+};
+
+/// Forks and executes; signals are at their defaults and unblocked in the child. Returns the pid, or the negated errno of whatever
+/// failed, exec included (then no child is left).
+long lh_spawn_process(const struct lh_spawn *what);
+
+/// Reaps one child if it has ended: its pid, 0 when none has, or -ECHILD. `pid` -1 is any. `*status` as of waitpid(2).
+static inline long lh_reap(int pid, int *status) { return LH_RESULT(waitpid(pid, status, WNOHANG)); }
+static inline long lh_kill(int pid, int signal) { return LH_RESULT(kill(pid, signal)); }
+static inline long lh_prctl_subreaper(int on) { return LH_RESULT(prctl(PR_SET_CHILD_SUBREAPER, on)); }
+
+/// A datagram with its sender's pid (SCM_CREDENTIALS); `*pid` is 0 when the kernel gave none.
+long lh_receive_credentials(int fd, void *bytes, size_t n, int *pid);
+
 static inline long lh_fcntl_nonblock(int fd) { return LH_RESULT(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)); }
+static inline long lh_fcntl_block(int fd) { return LH_RESULT(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK)); }
 static inline long lh_set_cloexec(int fd, int on) { return LH_RESULT(fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0)); }
 static inline long lh_prctl_pdeathsig(int signal) { return LH_RESULT(prctl(PR_SET_PDEATHSIG, signal)); }
 static inline long lh_ignore_sigpipe(void) { return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -(long)errno : 0; }
 
 static inline long lh_inotify(void) { return LH_RESULT(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)); }
+static inline long lh_inotify_add(int fd, const char *path, uint32_t mask) { return LH_RESULT(inotify_add_watch(fd, path, mask)); }
+static inline long lh_inotify_remove(int fd, int watch) { return LH_RESULT(inotify_rm_watch(fd, watch)); }
+
+// Files
+
+static inline long lh_stat(const char *path, int follow, struct stat *out) { return LH_RESULT(follow ? stat(path, out) : lstat(path, out)); }
+static inline long lh_fstat(int fd, struct stat *out) { return LH_RESULT(fstat(fd, out)); }
+static inline long lh_fsync(int fd) { return LH_RESULT(fsync(fd)); }
+static inline long lh_rename(const char *from, const char *to) { return LH_RESULT(rename(from, to)); }
+static inline long lh_unlink(const char *path) { return LH_RESULT(unlink(path)); }
+/// Sets the file's modification time to now.
+static inline long lh_touch(const char *path) { return LH_RESULT(utimensat(AT_FDCWD, path, NULL, 0)); }
+/// linux_dirent64 records, as many as fit; 0 at the end.
+static inline long lh_directory_entries(int fd, void *p, size_t n) { return LH_RESULT(syscall(SYS_getdents64, fd, p, n)); }
+/// The wall clock in nanoseconds: for comparing with times of files only.
+static inline int64_t lh_realtime(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 static inline long lh_memfd(const char *name) { return LH_RESULT(syscall(SYS_memfd_create, name, 3 /* CLOEXEC | ALLOW_SEALING */)); }
 
 #endif

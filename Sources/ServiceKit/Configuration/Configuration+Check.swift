@@ -32,7 +32,8 @@ extension Configuration {
     private func check(_ pool: PoolConfiguration, at key: String, _ reading: inout ConfigurationReading) {
         let hasService = reading.isGiven("\(key).service")
         let hasWorkers = reading.isGiven("\(key).workers")
-        if !hasService, !hasWorkers {
+        // Without a name it is not much of a pool, and that was said already.
+        if !hasService, !hasWorkers, reading.isGiven("\(key).name") {
             reading.complain(about: key, "has neither service nor workers", remedy: "add service: NAMESPACE/NAME, or workers")
         }
         if hasService, !reading.isGiven("source") {
@@ -102,6 +103,7 @@ extension Configuration {
         case (_, true, .tcp):
             reading.complain(
                 about: "\(key).routes", "a tcp listener has one pool: bytes have no host and path", remedy: "write pool: NAME instead")
+        case (false, false, _) where listener.name.isEmpty: break  // not much of a listener, and that was said already
         case (false, false, _): reading.complain(about: key, "has no pool and no routes", remedy: "add pool: NAME")
         case (true, false, _), (false, true, .http): break
         }
@@ -126,11 +128,8 @@ extension Configuration {
         if listener.trust.from.isEmpty, reading.isGiven("\(key).trust.headers") {
             reading.complain(about: "\(key).trust.headers", "nobody is trusted", remedy: "add trust.from with the callers' address blocks")
         }
-        if listener.dualStack {
-            guard case .ip(let address) = listener.address, address.family == .v6, address.high == 0, address.low == 0 else {
-                reading.complain(about: "\(key).dual-stack", "is for [::] only", remedy: "remove it, or write address: [::]:PORT")
-                return
-            }
+        if listener.dualStack, !listener.address.isIPv6Wildcard {
+            reading.complain(about: "\(key).dual-stack", "is for [::] only", remedy: "remove it, or write address: [::]:PORT")
         }
     }
 
@@ -151,7 +150,7 @@ extension Configuration {
 
     private func checkPoolExists(_ name: String, at key: String, _ reading: inout ConfigurationReading) {
         guard pool(named: name) == nil else { return }
-        let names = pools.map(\.name).filter { !$0.isEmpty }
+        let names = Set(pools.map(\.name)).filter { !$0.isEmpty }.sorted()
         let near = nearestWord(to: name, among: names).map { "did you mean \($0)?" }
         reading.complain(
             about: key, "there is no pool named \(name)",
@@ -161,10 +160,11 @@ extension Configuration {
     /// A key for the other protocol would do nothing. `defaults:` may hold both kinds.
     private func checkProtocolKeys(_ listener: ListenerConfiguration, at key: String, _ reading: inout ConfigurationReading) {
         let other = listener.transport == .http ? "tcp" : "http"
-        for path in listener.inapplicableKeys where path != "routes" && path != "trust.headers" && !path.contains("[]") {
-            guard reading.isGiven("\(key).\(path)") else { continue }
+        let foreign = listener.foreignKeys
+        for path in foreign where path != "routes" && !path.contains("[]") {
             // A section is complained about by its keys.
-            guard !listener.inapplicableKeys.contains(where: { $0.hasPrefix("\(path).") }) else { continue }
+            let isSection = foreign.contains { $0.hasPrefix("\(path).") }
+            guard !isSection, reading.isGiven("\(key).\(path)") else { continue }
             reading.complain(
                 about: "\(key).\(path)", "is for protocol: \(other) only", remedy: "remove it, or write protocol: \(other)")
         }

@@ -45,6 +45,14 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
     /// An absolute path of at most 107 bytes.
     case unix(String)
 
+    /// `[::]`, the only address that can take both families.
+    public var isIPv6Wildcard: Bool {
+        switch self {
+        case .ip(let address): address.family == .v6 && address.high == 0 && address.low == 0
+        case .unix: false
+        }
+    }
+
     /// As the configuration file writes it: `127.0.0.1:8080`, `[::]:8080`, `unix:/run/x.sock`.
     public var description: String {
         switch self {

@@ -1,11 +1,15 @@
 import Model
 
 extension ListenerConfiguration {
-    /// Keys of the other protocol, and those that nothing leads to; relative paths.
-    var inapplicableKeys: [String] {
+    /// Keys that only the other protocol has, as relative paths, sections before their keys.
+    var foreignKeys: [String] {
         let other = transport == .http ? "tcp" : "http"
-        let foreign = Self.schema.keys.flatMap(\.documentation).filter { $0.onlyProtocol == other }.map(\.path)
-        return trust.from.isEmpty ? foreign + ["trust.headers"] : foreign
+        return Self.schema.keys.flatMap(\.documentation).filter { $0.onlyProtocol == other }.map(\.path)
+    }
+
+    /// Those, and the keys that nothing leads to.
+    var inapplicableKeys: [String] {
+        foreignKeys + (trust.from.isEmpty ? ["trust.headers"] : []) + (address.isIPv6Wildcard ? [] : ["dual-stack"])
     }
 
     static let schema = Section(initial: ListenerConfiguration(), inapplicable: { $0.inapplicableKeys }) { keys in
@@ -104,7 +108,7 @@ extension RouteConfiguration {
             "host", \.host, .host,
             "\"*\" for any, a name, or *.example.org for one label or more below it; without port.")
         keys.value(
-            "path", \.path, .urlPath,
+            "path", \.path, .routePath,
             "Whole segments: /a takes /a and /a/b, not /ab; the longest path that matches wins.")
         keys.value("pool", \.pool, .name, traits: .required, example: "browsers", "The pool's name.")
     }

@@ -48,6 +48,8 @@ public final class Link {
     /// What the peer said of itself; nil until the link is up.
     public private(set) var peer: Hello?
     public private(set) var credentials = lh_credentials()
+    /// For the owner: what this link is to it.
+    public var tag: UInt64 = 0
     public private(set) var messagesSent: UInt64 = 0
     public private(set) var packetsSent: UInt64 = 0
     public private(set) var packetsReceived: UInt64 = 0

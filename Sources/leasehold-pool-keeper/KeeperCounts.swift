@@ -1,0 +1,58 @@
+import KeeperCore
+import Model
+import ServiceKit
+
+/// What the pool-keeper counts, since its start.
+struct KeeperCounts {
+    private var granted: UInt64 = 0
+    private var requeued: UInt64 = 0
+    private var gone: UInt64 = 0
+    private var quarantined: UInt64 = 0
+    private var races: UInt64 = 0
+    private var holderDied: UInt64 = 0
+    private var ended: [UInt64] = [UInt64](repeating: 0, count: 16)
+    private var dials: [UInt64] = [UInt64](repeating: 0, count: 8)
+    private var refused: [UInt64] = [UInt64](repeating: 0, count: 32)
+    private var heldMilliseconds: UInt64 = 0
+
+    @inline(__always)
+    mutating func note(_ notice: Notice) {
+        switch notice {
+        case .granted(_, _, _, let held):
+            granted += 1
+            heldMilliseconds += UInt64(max(0, held.milliseconds))
+        case .leaseEnded(_, _, _, let end, _):
+            switch end {
+            case .released(let outcome): ended[Int(outcome.rawValue)] += 1
+            case .dialFailed(let failure): dials[Int(failure.rawValue)] += 1
+            case .holderDied, .unaccounted: holderDied += 1
+            }
+        case .refused(_, _, let reason, _): refused[Int(reason.rawValue)] += 1
+        case .requeued: requeued += 1
+        case .gone: gone += 1
+        case .quarantined: quarantined += 1
+        case .ignored: races += 1
+        case .quarantineEnded, .nodeAvoided, .nodeTrusted, .conflict, .unknownEndpoint, .recovered: break
+        }
+    }
+
+    func report(leasing: LinkServer, keeper: Keeper) -> [String: UInt64] {
+        var out = [
+            "grants": granted, "requeues": requeued, "gone": gone, "quarantines": quarantined, "late-messages": races,
+            "leases-holder-died": holderDied, "held-ms-total": heldMilliseconds,
+            "link-messages-sent": leasing.links.reduce(0) { $0 + $1.messagesSent },
+            "link-packets-sent": leasing.links.reduce(0) { $0 + $1.packetsSent },
+            "link-packets-received": leasing.links.reduce(0) { $0 + $1.packetsReceived },
+        ]
+        for outcome in Outcome.allCases where ended[Int(outcome.rawValue)] > 0 {
+            out["leases-\(outcome.name)"] = ended[Int(outcome.rawValue)]
+        }
+        for failure in DialFailure.allCases where dials[Int(failure.rawValue)] > 0 {
+            out["dial-failures-\(failure.name)"] = dials[Int(failure.rawValue)]
+        }
+        for reason in Reason.allCases where refused[Int(reason.rawValue)] > 0 {
+            out["refused-\(reason.token)"] = refused[Int(reason.rawValue)]
+        }
+        return out
+    }
+}

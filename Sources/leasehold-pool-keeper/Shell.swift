@@ -1,0 +1,285 @@
+import CLinux
+import KeeperCore
+import Linux
+import Logging
+import Model
+import ServiceKit
+import Systemd
+import Wire
+
+/// The process around the machine: its edges, its files, one timer, and the proof of its peers' lives.
+final class Shell {
+    let service: Service
+    var keeper: Keeper
+    var counts = KeeperCounts()
+    private var actions: [Keeper.Action] = []
+    private let leasing: LinkServer
+    private let state: StateEdge
+    private let scaling: LinkServer
+    private let endpoints: LinkClient
+    private var timer: LoopTimer?
+    private var roster: DispatcherRoster
+    /// Few: a linear search beats a hash.
+    private var links: [(id: DispatcherID, link: Link)] = []
+    private var nextID: UInt64 = 1
+    private var lives: [InstanceID: Life] = [:]
+    private var operated: UInt32 = 0
+    private let logsAll: Bool
+
+    /// A dispatcher process: its pidfd, whether it has died, and its link while there is one.
+    private struct Life {
+        var pidfd: Int32
+        var token: Loop.Token?
+        var hasDied = false
+        var link: DispatcherID?
+    }
+
+    init(_ service: Service) throws {
+        self.service = service
+        let directory = try service.stateDirectory()
+        let epoch = try EpochFile(directory: directory).next()
+        roster = DispatcherRoster(directory: directory)
+        let known = roster.load()
+        let configuration = service.configuration
+        keeper = Keeper(
+            Keeper.Parameters(epoch: epoch, recoveryGrace: configuration.recoveryGrace), policies: configuration.pools.map(\.policy),
+            roster: known.map { RosterEntry(instance: $0.instance, seat: $0.seat) }, at: Instant(nanoseconds: monotonicNow()))
+        leasing = try service.listen(.leasing)
+        scaling = try service.listen(.scaling)
+        state = StateEdge(try service.listen(.state), loop: service.loop)
+        endpoints = service.connect(.endpoints)
+        logsAll = service.logger.logLevel <= .debug
+        timer = service.loop.timer { [unowned self] _ in feed(.wake) }
+        state.read = { [unowned self] pool in keeper.state(of: pool, at: service.loop.instant) }
+        state.pools = { [unowned self] in keeper.configuredPools.map(\.id) }
+        connectEdges()
+        for process in known { follow(process) }
+        service.onReload = { [unowned self] _, new in feed(.policiesChanged(new.pools.map(\.policy))) }
+        service.onControl = { [unowned self] request in answer(request) }
+        service.counters = { [unowned self] in counts.report(leasing: leasing, keeper: keeper) }
+        service.loop.atTurnEnd { [unowned self] in turnEnded() }
+        endpoints.start()
+        service.ready(status: status)
+    }
+
+    // MARK: The machine
+
+    @inline(__always)
+    func feed(_ input: Keeper.Input) {
+        keeper.handle(input, at: service.loop.instant, into: &actions)
+        for action in actions { perform(action) }
+        actions.removeAll(keepingCapacity: true)
+    }
+
+    private func perform(_ action: Keeper.Action) {
+        switch action {
+        case .reply(let id, let reply):
+            // A link that ended in this turn: what it held is told again.
+            guard let link = links.first(where: { $0.id == id })?.link else { return }
+            link.append { reply.encode(into: &$0) }
+        case .scaling(let reply): scaling.broadcast(reply)
+        case .poolChanged(let pool): state.changed(pool)
+        case .closeDispatcher(let id, let reason):
+            service.logger.warning("A dispatcher broke the protocol and is disconnected, continuing", metadata: ["reason": "\(reason.name)"])
+            links.first { $0.id == id }?.link.close()
+        case .rosterChanged: saveRoster()
+        case .operated(let count): operated = count
+        case .notice(let notice): note(notice)
+        }
+    }
+
+    private func turnEnded() {
+        timer?.set(keeper.nextWake)
+        service.setStatus(status)
+    }
+
+    private var status: String {
+        if !keeper.hasEndpoints { return "Waiting for endpoints" }
+        let missing = keeper.unasserted
+        if keeper.isRecovering && !missing.isEmpty {
+            return "Recovering: waiting for the leases of dispatcher \(missing.map(\.seat).joined(separator: ", "))"
+        }
+        return "Granting"
+    }
+
+    // MARK: Edges
+
+    private func connectEdges() {
+        leasing.onUp = { [unowned self] link in dispatcherUp(link) }
+        leasing.onPacket = { [unowned self] (link, packet, _) throws(WireError) in
+            let id = DispatcherID(rawValue: link.tag)
+            var reader = ByteReader(packet)
+            while !reader.isAtEnd { feed(.request(id, try LeasingRequest.decode(from: &reader))) }
+        }
+        leasing.onEnd = { [unowned self] link, reason in dispatcherDown(link, reason) }
+        scaling.onPacket = { [unowned self] (_, packet, _) throws(WireError) in
+            var reader = ByteReader(packet)
+            while !reader.isAtEnd { feed(.scaling(try ScalingRequest.decode(from: &reader))) }
+        }
+        endpoints.onPacket = { [unowned self] (_, packet, _) throws(WireError) in
+            var reader = ByteReader(packet)
+            while !reader.isAtEnd { feed(.endpoints(try EndpointsMessage.decode(from: &reader))) }
+        }
+        endpoints.onUp = { [unowned self] _ in
+            service.logger.info("Connected to the watcher", metadata: [LogKey.messageID: "\(MessageID.linkUp)"])
+        }
+        endpoints.onDown = { [unowned self] reason in
+            service.logger.warning(
+                "The watcher is away, continuing with what is known",
+                metadata: ["reason": "\(reason)", LogKey.messageID: "\(MessageID.linkDown)"])
+            feed(.endpointsLost)
+        }
+    }
+
+    private func dispatcherUp(_ link: Link) {
+        guard let peer = link.peer else { return }
+        let id = DispatcherID(rawValue: nextID)
+        nextID += 1
+        link.tag = id.rawValue
+        links.append((id, link))
+        let instance = InstanceID(rawValue: peer.instance)
+        let pid = link.credentials.pid
+        roster.know(
+            DispatcherRoster.Process(
+                instance: instance, seat: peer.seat.replacingSpaces, pid: pid, startTime: ProcessTable.startTime(of: pid) ?? 0))
+        if lives[instance] == nil {
+            if var pidfd = link.peerPidfd() { watch(instance, pidfd.release()) } else { lives[instance] = Life(pidfd: -1) }
+        }
+        lives[instance]?.link = id
+        service.logger.info("A dispatcher connected", metadata: ["seat": "\(peer.seat)", LogKey.messageID: "\(MessageID.linkUp)"])
+        feed(.dispatcherConnected(id, instance: instance, seat: peer.seat))
+    }
+
+    private func dispatcherDown(_ link: Link, _ reason: LinkEnd) {
+        let id = DispatcherID(rawValue: link.tag)
+        links.removeAll { $0.id == id }
+        service.logger.warning(
+            "A dispatcher's link ended; its leases stay", metadata: [
+                "seat": "\(link.peer?.seat ?? "")", "reason": "\(reason)", LogKey.messageID: "\(MessageID.linkDown)",
+            ])
+        feed(.dispatcherLinkEnded(id))
+        guard let instance = link.peer.map({ InstanceID(rawValue: $0.instance) }), lives[instance]?.link == id else { return }
+        lives[instance]?.link = nil
+        if lives[instance]?.hasDied == true { buried(instance) }
+    }
+
+    // MARK: Proof of life and death
+
+    /// A process that an earlier pool-keeper knew: dead, or followed until it connects or dies.
+    private func follow(_ process: DispatcherRoster.Process) {
+        let pidfd = lh_pidfd_open(process.pid)
+        let isSame = pidfd >= 0 && ProcessTable.startTime(of: process.pid) == process.startTime
+        guard isSame else {
+            if pidfd >= 0 { _ = lh_close(Int32(pidfd)) }
+            return feed(.dispatcherDied(process.instance))
+        }
+        watch(process.instance, Int32(pidfd))
+    }
+
+    private func watch(_ instance: InstanceID, _ pidfd: Int32) {
+        var life = Life(pidfd: pidfd)
+        // Without a watch the death would go unseen; the link's end still suspends its tickets.
+        life.token = try? service.loop.watch(pidfd, LH_EPOLLIN) { [unowned self] _ in died(instance) }
+        lives[instance] = life
+    }
+
+    private func died(_ instance: InstanceID) {
+        guard var life = lives[instance], !life.hasDied else { return }
+        if let token = life.token { service.loop.unwatch(token) }
+        life.token = nil
+        life.hasDied = true
+        lives[instance] = life
+        // What it said last is still in the link's queue: the link's end comes first.
+        if life.link == nil { buried(instance) }
+    }
+
+    private func buried(_ instance: InstanceID) {
+        if let life = lives.removeValue(forKey: instance), life.pidfd >= 0 { _ = lh_close(life.pidfd) }
+        feed(.dispatcherDied(instance))
+        roster.forget(instance)
+    }
+
+    private func saveRoster() {
+        do throws(SystemError) {
+            try roster.save(keeper.roster)
+        } catch {
+            service.logger.error(
+                "The roster of dispatchers could not be written; a restart now would not wait for all leases",
+                metadata: ["error": "\(error)"])
+        }
+    }
+
+    // MARK: The operator
+
+    private func answer(_ request: ControlRequest) -> ControlAnswer {
+        switch request {
+        case .show(let what): return report(what)
+        case .drain(let endpoint, let pool): return apply(pool) { .drain(endpoint: endpoint, pool: $0) }
+        case .undrain(let endpoint, let pool): return apply(pool) { .undrain(endpoint: endpoint, pool: $0) }
+        case .quarantine(let endpoint, let pool, let duration):
+            return apply(pool) { .quarantine(endpoint: endpoint, pool: $0, duration: duration) }
+        case .pause(let pool, let refuse): return apply(pool) { .pause($0 ?? PoolID(name: pool), refuse: refuse) }
+        case .resume(let pool): return apply(pool) { .resume($0 ?? PoolID(name: pool)) }
+        }
+    }
+
+    private func apply(_ pool: String, _ verb: (PoolID?) -> OperatorVerb) -> ControlAnswer {
+        let id = pool.isEmpty ? nil : PoolID(name: pool)
+        if let id, service.configuration.pool(id) == nil {
+            let names = service.configuration.pools.map(\.name).joined(separator: ", ")
+            return .failed(status: 64, "there is no pool '\(pool)'; there are: \(names)")
+        }
+        operated = 0
+        feed(.operated(verb(id)))
+        if operated == 0 { return .failed(status: 69, "nothing matched; 'leasehold show endpoints' lists what there is") }
+        return .done("done for \(operated)")
+    }
+
+    // MARK: Notices
+
+    private func note(_ notice: Notice) {
+        counts.note(notice)
+        switch notice {
+        case .granted, .leaseEnded, .refused, .requeued, .gone, .ignored: break
+        case .quarantined(let endpoint, let pool, let cause, let duration):
+            service.logger.notice(
+                "An endpoint is set aside", metadata: [
+                    LogKey.endpoint: "\(endpoint)", LogKey.pool: "\(service.configuration.pool(pool)?.name ?? "")",
+                    LogKey.reason: "\(cause.name)", "ms": "\(duration.milliseconds)", LogKey.messageID: "\(MessageID.quarantined)",
+                ])
+        case .quarantineEnded(let endpoint):
+            service.logger.info("An endpoint's quarantine ended", metadata: [LogKey.endpoint: "\(endpoint)"])
+        case .nodeAvoided(let endpoint):
+            service.logger.warning("Dials to a node time out; others are preferred", metadata: [LogKey.endpoint: "\(endpoint)"])
+        case .nodeTrusted(let endpoint):
+            service.logger.info("A node is trusted again", metadata: [LogKey.endpoint: "\(endpoint)"])
+        case .conflict(let endpoint, let lease, let open):
+            service.logger.error(
+                "More leases than slots were asserted; nothing new is granted there until they end",
+                metadata: [LogKey.endpoint: "\(endpoint)", LogKey.lease: "\(lease)", "open": "\(open)"])
+        case .unknownEndpoint(let endpoint, let lease):
+            service.logger.info(
+                "A lease runs on an endpoint that no source names", metadata: [LogKey.endpoint: "\(endpoint)", LogKey.lease: "\(lease)"])
+        case .recovered(let after):
+            service.logger.notice(
+                "Granting begins", metadata: ["after-ms": "\(after.milliseconds)", LogKey.messageID: "\(MessageID.recovered)"])
+        }
+    }
+}
+
+extension String {
+    /// The roster's fields are separated by spaces; a seat is a unit's instance name and holds none.
+    fileprivate var replacingSpaces: String { String(map { $0 == " " || $0 == "\n" ? "_" : $0 }) }
+}
+
+extension Notice.QuarantineCause {
+    var name: String {
+        switch self {
+        case .dialFailed(let failure): "dial-\(failure.name)"
+        case .outcome(let outcome): outcome.name
+        case .holderDied: "holder-died"
+        case .unaccounted: "unaccounted"
+        case .byOperator: "by-operator"
+        }
+    }
+}

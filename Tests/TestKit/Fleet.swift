@@ -1,0 +1,328 @@
+import CLinux
+import Foundation
+import Linux
+import Model
+import Wire
+
+/// The built executables on a directory of their own, as one node runs them: started, killed, asked, and always cleaned up.
+public final class Fleet: @unchecked Sendable {
+    // Used by the thread of its test.
+
+    public enum Process: String, Sendable, CaseIterable {
+        case watcher
+        case poolKeeper = "pool-keeper"
+        case dispatcher
+        case scaler
+
+        public static let core: [Process] = [.watcher, .poolKeeper, .dispatcher]
+    }
+
+    /// `/tmp/lh.XXXXXX`
+    public let directory: String
+    private let group: Launch.Guard
+    private var daemons: [Process: Daemon] = [:]
+    private var all: [Daemon] = []
+    private var workers: [TestWorker] = []
+    private var starts = 0
+
+    public var configurationPath: String { directory + "/leasehold.yaml" }
+    public var runtimeDirectory: String { directory + "/run" }
+    public var stateDirectory: String { directory + "/state" }
+    public var endpointsDirectory: String { directory + "/endpoints.d" }
+
+    /// Writes the configuration: the directories are added to what is given.
+    public init(_ configuration: String) throws {
+        var template = Array("/tmp/lh.XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw TestFailure("mkdtemp: errno \(errno)") }
+        directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        group = try Launch.Guard(directory: directory)
+        for path in [runtimeDirectory, stateDirectory, endpointsDirectory, directory + "/staging"] {
+            guard mkdir(path, 0o755) == 0 else { throw TestFailure("mkdir \(path): errno \(errno)") }
+        }
+        try configure(configuration)
+    }
+
+    deinit { close() }
+
+    /// Starts `processes`, runs `body`, and ends everything; what the processes wrote is printed if `body` throws.
+    public static func run<T>(
+        _ configuration: String, _ processes: [Process] = Process.core, _ body: (Fleet) throws -> T
+    ) throws -> T {
+        let fleet = try Fleet(configuration)
+        defer { fleet.close() }
+        do {
+            try fleet.start(processes)
+            return try body(fleet)
+        } catch {
+            fleet.printOutputs()
+            throw error
+        }
+    }
+
+    /// Replaces the configuration file (SIGHUP is up to the test).
+    public func configure(_ configuration: String) throws {
+        let directories = """
+            runtime-directory: \(runtimeDirectory)
+            state-directory: \(stateDirectory)
+
+            """
+        let source = configuration.contains("service:") ? "source: { directory: \(endpointsDirectory) }\n" : ""
+        try write(directories + source + configuration, to: configurationPath)
+    }
+
+    /// Ends every process and removes the directory.
+    public func close() {
+        for worker in workers { worker.stop() }
+        workers = []
+        endLocalWorkers()
+        group.end()
+        for daemon in all { _ = try? daemon.waitForExit() }
+        all = []
+        daemons = [:]
+    }
+
+    public func printOutputs() {
+        for daemon in all {
+            let text = daemon.output
+            print("---- \(daemon.name), pid \(daemon.pid), \(daemon.look().map { "\($0)" } ?? "running") (\(directory))")
+            print(text.utf8.count > 20_000 ? "…" + String(decoding: text.utf8.suffix(20_000), as: UTF8.self) : text)
+        }
+    }
+
+    /// A worker that stops when the fleet does.
+    @discardableResult
+    public func own(_ worker: TestWorker) -> TestWorker {
+        workers.append(worker)
+        return worker
+    }
+
+    // MARK: Processes
+
+    /// Starts all of them and waits until each has said READY=1.
+    public func start(_ processes: [Process] = Process.core) throws {
+        for process in processes { try launch(process) }
+        for process in processes { try self[process].waitForNotification("READY=1") }
+    }
+
+    /// Starts one without waiting. `sockets` are passed by the LISTEN_FDS protocol.
+    @discardableResult
+    public func launch(
+        _ process: Process, sockets: [(name: String, descriptor: Int32)] = [], environment extra: [String: String] = [:]
+    ) throws -> Daemon {
+        var environment = extra
+        let program = "\(Launch.bin)/leasehold-\(process.rawValue)"
+        let arguments = ["--config", configurationPath, "--log-level", "debug"]
+        guard !sockets.isEmpty else {
+            let daemon = try spawn(process.rawValue, program, arguments, environment: environment)
+            daemons[process] = daemon
+            return daemon
+        }
+        environment["LISTEN_FDS"] = "\(sockets.count)"
+        environment["LISTEN_FDNAMES"] = sockets.map(\.name).joined(separator: ":")
+        // LISTEN_PID must be the pid that the program will have: the shell sets it and becomes the program.
+        let daemon = try spawn(
+            process.rawValue, "/bin/sh", ["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\"", program] + arguments, environment: environment,
+            descriptors: sockets.map(\.descriptor))
+        daemons[process] = daemon
+        return daemon
+    }
+
+    /// Starts any program in the fleet's process group.
+    public func spawn(
+        _ name: String, _ program: String, _ arguments: [String], environment extra: [String: String] = [:], descriptors: [Int32] = []
+    ) throws -> Daemon {
+        starts += 1
+        let notifyPath = "\(directory)/notify.\(starts)"
+        let raw = lh_socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue))
+        guard raw >= 0, lh_bind_unix(Int32(raw), notifyPath) >= 0 else { throw TestFailure("cannot bind \(notifyPath)") }
+        let notify = Descriptor(owning: Int32(raw))
+        var environment = ["LEASEHOLD_FLEET": directory, "PATH": "\(Launch.bin):/usr/local/bin:/usr/bin:/bin", "NOTIFY_SOCKET": notifyPath]
+        environment.merge(extra) { $1 }
+        let output = "\(directory)/\(name).\(starts).log"
+        let pid = try Launch.start(
+            program, arguments, environment: environment, output: output, group: group.group, descriptors: descriptors)
+        let daemon = try Daemon(name: name, pid: pid, outputPath: output, notify: notify)
+        all.append(daemon)
+        return daemon
+    }
+
+    public subscript(process: Process) -> Daemon {
+        get throws {
+            guard let daemon = daemons[process] else { throw TestFailure("\(process.rawValue) was not started") }
+            return daemon
+        }
+    }
+
+    /// kill -9, then a new process of the same kind, which is ready when this returns.
+    public func restart(_ process: Process) throws {
+        try self[process].kill()
+        try launch(process)
+        try self[process].waitForNotification("READY=1")
+    }
+
+    /// SIGHUP, and the end of the reload.
+    public func reload(_ process: Process) throws {
+        try self[process].signal(SIGHUP)
+        try self[process].waitForNotification("RELOADING=1")
+        try self[process].waitForNotification("READY=1")
+    }
+
+    // MARK: Control
+
+    public func ask(_ process: Process, _ request: ControlRequest) throws -> ControlAnswer {
+        guard let answer = try ControlCall.call("\(runtimeDirectory)/control/\(process.rawValue).sock", request) else {
+            throw TestFailure("\(process.rawValue) does not answer")
+        }
+        return answer
+    }
+
+    public func show<Report: Decodable>(_ what: String, of process: Process, as: Report.Type = Report.self) throws -> Report {
+        let answer = try ask(process, .show(what))
+        guard answer.status == 0 else { throw TestFailure("show \(what): \(answer.message)") }
+        do { return try JSONDecoder().decode(Report.self, from: Data(answer.text.utf8)) } catch {
+            throw TestFailure("show \(what): \(error): \(answer.text)")
+        }
+    }
+
+    public struct ListenerRow: Decodable, Sendable {
+        public var name: String
+        public var address: String
+        public var transport: String
+        public var pools: [String]
+    }
+
+    /// Where a listener really is.
+    public func listener(_ name: String = "http") throws -> SocketAddress {
+        let rows = try show("listeners", of: .dispatcher, as: [ListenerRow].self)
+        guard let row = rows.first(where: { $0.name == name }), let address = SocketAddress(row.address) else {
+            throw TestFailure("no listener \(name) in \(rows)")
+        }
+        return address
+    }
+
+    public func call(_ listener: String = "http") throws -> RawCaller { try RawCaller(to: self.listener(listener)) }
+
+    public struct PoolRow: Decodable, Sendable {
+        public var pool: String
+        public var total: Int
+        public var ready: Int
+        public var free: Int
+        public var leased: Int
+        public var ending: Int
+        public var recovering: Int
+        public var quarantined: Int
+        public var draining: Int
+        public var unready: Int
+        public var leases: Int
+        public var queued: Int
+        public var demand: Int
+        public var oldestWaitMs: Int
+        public var paused: Bool
+        public var waitsForRecovery: Bool
+    }
+
+    public func pool(_ name: String) throws -> PoolRow {
+        let rows = try show("pools", of: .poolKeeper, as: [PoolRow].self)
+        guard let row = rows.first(where: { $0.pool == name }) else { throw TestFailure("no pool \(name) in \(rows.map(\.pool))") }
+        return row
+    }
+
+    public struct EndpointRow: Decodable, Sendable {
+        public var pool: String
+        public var uid: String
+        public var name: String
+        public var addresses: [String]
+        public var state: String
+        public var slots: Int
+        public var leases: Int
+        public var local: Bool
+        public var gone: Bool
+    }
+
+    public func endpoints() throws -> [EndpointRow] { try show("endpoints", of: .poolKeeper) }
+
+    public struct LeaseRow: Decodable, Sendable {
+        public var lease: String
+        public var pool: String
+        public var endpoint: String
+        public var address: String
+        public var ageMs: Int
+        public var ending: Bool
+    }
+
+    public func leases() throws -> [LeaseRow] { try show("leases", of: .poolKeeper) }
+
+    public struct TicketRow: Decodable, Sendable {
+        public var pool: String
+        public var place: Int
+        public var ticket: UInt64
+        public var ageMs: Int
+        public var requeued: Bool
+    }
+
+    public func queue() throws -> [TicketRow] { try show("queue", of: .poolKeeper) }
+
+    public struct ProcessRow: Decodable, Sendable {
+        public var pid: Int32
+        public var ready: Bool
+        public var status: String
+        public var counters: [String: UInt64]
+    }
+
+    public func counter(_ name: String, of process: Process = .dispatcher) throws -> UInt64 {
+        try show("process", of: process, as: ProcessRow.self).counters[name] ?? 0
+    }
+
+    /// Waits until the pool-keeper's row of a pool is as wanted.
+    public func waitPool(_ name: String, _ what: String, _ condition: (PoolRow) -> Bool) throws {
+        var last: PoolRow?
+        do {
+            try self[.poolKeeper].wait("pool \(name): \(what)") {
+                last = try pool(name)
+                return last.map(condition) ?? false
+            }
+        } catch {
+            throw TestFailure("\(error); last seen: \(last.map { "\($0)" } ?? "nothing")")
+        }
+    }
+
+    /// Waits until a counter has reached a value.
+    public func waitCounter(_ name: String, of process: Process = .dispatcher, atLeast value: UInt64) throws {
+        try self[process].wait("\(process.rawValue)'s counter \(name) to reach \(value)") { try counter(name, of: process) >= value }
+    }
+
+    // MARK: Endpoints
+
+    /// Puts a file into the endpoints' directory in one step: written elsewhere, then renamed.
+    public func publish(_ text: String, as file: String = "endpoints.yaml") throws {
+        try write(text, to: "\(directory)/staging/\(file)")
+        guard rename("\(directory)/staging/\(file)", "\(endpointsDirectory)/\(file)") == 0 else {
+            throw TestFailure("rename \(file): errno \(errno)")
+        }
+    }
+
+    public func publish(_ pods: [Pod], of service: String = "shop/pods", as file: String = "endpoints.yaml") throws {
+        try publish(Pod.manifest(pods, of: service), as: file)
+    }
+
+    /// Publishes and waits until the pool-keeper knows them.
+    public func serve(_ pods: [Pod], pool name: String = "pods") throws {
+        try publish(pods)
+        try waitPool(name, "\(pods.count) endpoints") { $0.total == pods.count && !$0.waitsForRecovery }
+    }
+
+    private func write(_ text: String, to path: String) throws {
+        do { try Data(text.utf8).write(to: URL(fileURLWithPath: path)) } catch { throw TestFailure("\(path): \(error)") }
+    }
+
+    /// Workers of the scaler are sessions of their own, so that nothing that ends the scaler ends them: the roster names them.
+    private func endLocalWorkers() {
+        for daemon in all { daemon.signal(SIGSTOP) }
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: "/proc") else { return }
+        let mark = Array("LEASEHOLD_FLEET=\(directory)".utf8) + [0]
+        for pid in names.compactMap({ Int32($0) }) where pid != getpid() {
+            guard let environment = FileManager.default.contents(atPath: "/proc/\(pid)/environ") else { continue }
+            if environment.count < 65_536, environment.range(of: Data(mark)) != nil { _ = Foundation.kill(pid, SIGKILL) }
+        }
+    }
+}
