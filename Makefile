@@ -18,7 +18,7 @@ SECONDS_PER_TARGET ?= 60
 
 EXECUTABLES := leasehold leasehold-watcher leasehold-pool-keeper leasehold-dispatcher leasehold-scaler leasehold-example-worker
 
-.PHONY: help build demo test bench install check fuzz clean
+.PHONY: help build demo test bench docs install check fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -46,6 +46,9 @@ bench: ## measure against HAProxy in the same run: table here, JSON in bench-res
 	@scripts/bootstrap bench
 	swift build $(BUILD_FLAGS)
 	python3 Benchmarks/bench.py $(BENCH_FLAGS)
+
+docs: ## rewrite the tables of keys in docs/configuration.md from the code
+	LEASEHOLD_RECORD=1 swift test --filter ConfigurationReference
 
 fuzz: ## feed mutated bytes to the parsers and codecs (libFuzzer)
 	@scripts/bootstrap build

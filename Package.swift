@@ -47,7 +47,14 @@ let package = Package(
             arguments, .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
         ]),
-        .executableTarget(name: "leasehold", dependencies: ["ServiceKit"]),  // the operator's command
+        .executableTarget(name: "leasehold", dependencies: ["ServiceKit", arguments]),  // the operator's command
+
+        // Measurements: nanoseconds and allocations of the machines, for `make bench`.
+        .target(name: "CAllocations", path: "Benchmarks/CAllocations"),     // counts calls of malloc
+        .executableTarget(name: "microbenchmarks", dependencies: ["KeeperCore", "DispatcherCore", "CAllocations"], path: "Benchmarks/Micro"),
+
+        // Benchmarks: microbenchmarks of the machines, run in release.
+        .executableTarget(name: "keeper-benchmark", dependencies: ["KeeperCore", "Model", "Wire"], path: "Benchmarks/keeper"),
 
         // Tests.
         .target(name: "TestKit", dependencies: ["Model", "Wire", "Linux"], path: "Tests/TestKit"),
@@ -60,6 +67,7 @@ let package = Package(
         .testTarget(name: "ScalerCoreTests", dependencies: ["ScalerCore", "TestKit"]),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestKit"]),
         .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "TestKit"]),
+        .testTarget(name: "OperatorTests", dependencies: ["leasehold", "ServiceKit", "TestKit"]),  // what the command prints
         .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "TestKit"]),
         .testTarget(name: "System", dependencies: ["TestKit"]),             // the built executables, for real
     ],

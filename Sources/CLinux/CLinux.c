@@ -128,3 +128,113 @@ long lh_epoll_wait(int epoll, struct epoll_event *events, int count, int64_t nan
     struct timespec t = {nanoseconds / 1000000000, nanoseconds % 1000000000};
     return LH_RESULT(epoll_pwait2(epoll, events, count, &t, NULL));
 }
+
+long lh_receive_credentials(int fd, void *bytes, size_t n, int *pid) {
+    union {
+        char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(16 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov = {bytes, n};
+    struct msghdr m;
+    memset(&m, 0, sizeof m);
+    m.msg_iov = &iov;
+    m.msg_iovlen = 1;
+    m.msg_control = control.bytes;
+    m.msg_controllen = sizeof control.bytes;
+    *pid = 0;
+    long r = LH_RESULT(recvmsg(fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT));
+    if (r < 0) return r;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+        if (c->cmsg_level != SOL_SOCKET) continue;
+        if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len == CMSG_LEN(sizeof(struct ucred))) {
+            struct ucred who;
+            memcpy(&who, CMSG_DATA(c), sizeof who);
+            *pid = who.pid;
+        } else if (c->cmsg_type == SCM_RIGHTS) {
+            // Nobody was asked for descriptors (FDSTORE=1): what came is closed, not leaked.
+            int count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+            const int *from = (const int *)(const void *)CMSG_DATA(c);
+            for (int i = 0; i < count; i++) close(from[i]);
+        }
+    }
+    return r;
+}
+
+/// Decimal text without stdio: between fork and exec only async-signal-safe functions may run.
+static void write_number(char *out, unsigned value) {
+    char digits[12];
+    int n = 0;
+    do {
+        digits[n++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    while (n > 0) *out++ = digits[--n];
+    *out = 0;
+}
+
+/// In the child. Never returns.
+static void become(const struct lh_spawn *what, pid_t parent, int report) {
+    sigset_t none;
+    for (int s = 1; s < NSIG; s++) signal(s, SIG_DFL);
+    sigemptyset(&none);
+    if (what->new_session && setsid() < 0) goto failed;
+    if (what->death_signal) {
+        if (prctl(PR_SET_PDEATHSIG, what->death_signal) < 0) goto failed;
+        // The parent may have died before the line above.
+        if (getppid() != parent) _exit(127);
+    }
+    // Everything that is kept is first moved out of the way of the numbers that it shall have.
+    int base = 3 + what->passed_count + 1;
+    report = fcntl(report, F_DUPFD_CLOEXEC, base);
+    if (report < 0) _exit(127);
+    int output = -1;
+    if (what->output >= 0 && (output = fcntl(what->output, F_DUPFD_CLOEXEC, base)) < 0) goto failed;
+    int moved[64];
+    if (what->passed_count > 64) {
+        errno = E2BIG;
+        goto failed;
+    }
+    for (int i = 0; i < what->passed_count; i++)
+        if ((moved[i] = fcntl(what->passed[i], F_DUPFD_CLOEXEC, base)) < 0) goto failed;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0 || dup2(null, 0) < 0) goto failed;
+    if (output >= 0 && (dup2(output, 1) < 0 || dup2(output, 2) < 0)) goto failed;
+    for (int i = 0; i < what->passed_count; i++)
+        if (dup2(moved[i], 3 + i) < 0) goto failed;
+    if (what->own_pid) write_number(what->own_pid, (unsigned)getpid());
+    if (sigprocmask(SIG_SETMASK, &none, NULL) < 0) goto failed;
+    execve(what->path, what->argv, what->envp);
+failed:;
+    int e = errno;
+    // Nobody is left to tell when even this fails; the parent then reads end of file and takes the start for good.
+    while (write(report, &e, sizeof e) < 0 && errno == EINTR) {}
+    _exit(127);
+}
+
+long lh_spawn_process(const struct lh_spawn *what) {
+    int report[2];
+    if (pipe2(report, O_CLOEXEC) < 0) return -(long)errno;
+    // Blocked around the fork so that no handler of ours runs in the child.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t parent = getpid();
+    pid_t child = fork();
+    if (child == 0) become(what, parent, report[1]);
+    int e = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    close(report[1]);
+    if (child < 0) {
+        close(report[0]);
+        return -(long)e;
+    }
+    int failure = 0;
+    ssize_t n;
+    while ((n = read(report[0], &failure, sizeof failure)) < 0 && errno == EINTR) {}
+    close(report[0]);
+    if (n != sizeof failure) return child;
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {}
+    return -(long)failure;
+}
+
+char *const *lh_environment(void) { return environ; }

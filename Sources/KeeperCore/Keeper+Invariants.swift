@@ -28,7 +28,8 @@ extension Keeper {
         for d in dispatcherOrder {
             let dispatcher = dispatchers[d]
             precondition(
-                (dispatcher.phase == .up || dispatcher.phase == .asserting) == (dispatcher.link != nil), "a dispatcher's link and phase differ")
+                (dispatcher.phase == .up || dispatcher.phase == .asserting) == (dispatcher.link != nil),
+                "a dispatcher's link and phase differ")
             if let link = dispatcher.link { precondition(linkSlots[link.rawValue] == d, "a link is not found") }
             for l in dispatcher.leases.slots(leaseLinks) {
                 let lease = leases[l]

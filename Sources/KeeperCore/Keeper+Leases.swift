@@ -96,12 +96,12 @@ extension Keeper {
             case .probePassed:
                 endpoints[e].lastLeaseEnd = now
                 move(e, .entered, at: now)
-            case .served, .abandoned, .lostAfterResponse:
-                if outcome != .lostAfterResponse { noteSuccess(e, at: now, &actions) }
+            case .served, .abandoned:
+                noteSuccess(e, at: now, &actions)
                 pools[p].noteEnd(at: now)
                 reuse(e, p, at: now)
                 move(e, .used, at: now)
-            case .lostBeforeResponse, .firstByteTimeout, .busy, .endingTimeout, .cut, .probeFailed:
+            case .lostBeforeResponse, .lostAfterResponse, .firstByteTimeout, .busy, .endingTimeout, .cut, .probeFailed:
                 if !isProbe {
                     pools[p].noteEnd(at: now)
                     wear(e, p)

@@ -32,6 +32,8 @@ extension Keeper {
     /// Whether the endpoint showed a failure of its own: only these make the next quarantine longer.
     private static func isFault(_ cause: Notice.QuarantineCause) -> Bool {
         switch cause {
+        // A tunnel that ends by a reset is how some servers say good-bye.
+        case .outcome(.lostAfterResponse): false
         case .dialFailed, .outcome: true
         case .holderDied, .unaccounted, .byOperator: false
         }

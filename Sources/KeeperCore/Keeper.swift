@@ -196,13 +196,12 @@ public struct Keeper: Sendable {
     }
 
     private mutating func finish(_ actions: inout [Action]) {
-        for p in touched {
+        while let p = touched.popLast() {
             pools[p].isTouched = false
             budgets.set(p, to: pools[p].earliestDeadline(tickets).at)
             if pools[p].isReported { actions.append(.poolChanged(pools[p].policy.id)) }
             pools[p].isReported = pools[p].isConfigured
         }
-        touched.removeAll(keepingCapacity: true)
     }
 
     /// Ends recovery once nothing is missing.

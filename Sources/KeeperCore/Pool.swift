@@ -100,17 +100,17 @@ struct Pool: Sendable {
     }
 
     /// The ticket whose budget ends first, and when. O(1): tickets with the same budget end in the order of arrival.
+    @inline(__always)
     func earliestDeadline(_ tickets: borrowing Tickets) -> (ticket: Slot, at: Instant) {
         var earliest: (ticket: Slot, at: Instant) = (.null, .never)
-        func consider(_ slot: Slot, _ at: Instant) { if at < earliest.at { earliest = (slot, at) } }
         let first = standard.first(tickets)
-        if first != .null { consider(first, tickets[first].arrival.advanced(by: budget(own: -1))) }
-        if let entry = ownDeadlines.first {
-            consider(entry.slot, Instant(nanoseconds: entry.key))
-            if existing == 0 {
-                let oldest = own.first(tickets)
-                consider(oldest, tickets[oldest].arrival.advanced(by: noEndpoints))
-            }
+        if first != .null { earliest = (first, tickets[first].arrival.advanced(by: existing > 0 ? hold : noEndpoints)) }
+        guard let entry = ownDeadlines.first else { return earliest }
+        if entry.key < earliest.at.nanoseconds { earliest = (entry.slot, Instant(nanoseconds: entry.key)) }
+        if existing == 0 {
+            let oldest = own.first(tickets)
+            let deadline = tickets[oldest].arrival.advanced(by: noEndpoints)
+            if deadline < earliest.at { earliest = (oldest, deadline) }
         }
         return earliest
     }

@@ -18,7 +18,7 @@ struct SlotHeap: Sendable {
     private(set) var entries: ContiguousArray<Entry> = []
 
     var isEmpty: Bool { entries.isEmpty }
-    var first: Entry? { entries.first }
+    var first: Entry? { @inline(__always) get { entries.isEmpty ? nil : entries[0] } }
 
     mutating func insert(_ entry: Entry, _ positions: inout Positions) {
         entries.append(entry)

@@ -70,6 +70,7 @@ struct TicketQueue: Sendable {
     var isEmpty: Bool { list.isEmpty && late.isEmpty }
 
     /// `Slot.null` when empty. O(1).
+    @inline(__always)
     func first(_ tickets: borrowing Tickets) -> Slot {
         guard let late = late.first else { return list.head }
         guard list.head != .null else { return late.slot }

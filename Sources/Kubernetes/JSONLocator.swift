@@ -181,7 +181,9 @@ public struct JSONLocator {
     /// Past a number, true, false or null; only their characters are looked at.
     private mutating func literal() throws(Unexpected) {
         let start = offset
-        while let byte = next, byte == 0x2b || byte == 0x2d || byte == 0x2e || (0x30...0x39).contains(byte) || (0x61...0x7a).contains(byte | 0x20) {
+        while let byte = next,
+            byte == 0x2b || byte == 0x2d || byte == 0x2e || (0x30...0x39).contains(byte) || (0x61...0x7a).contains(byte | 0x20)
+        {
             offset += 1
         }
         let word = String(decoding: bytes[start..<offset], as: UTF8.self)

@@ -53,7 +53,8 @@ extension Manifest: Decodable {
             for item in try fields.items(of: Item.self) { append(item.manifest) }
         case ("discovery.k8s.io/v1beta1", "EndpointSlice"), ("discovery.k8s.io/v1beta1", "EndpointSliceList"):
             throw DecodingError.dataCorruptedError(
-                forKey: .apiVersion, in: fields, debugDescription: "discovery.k8s.io/v1beta1 left Kubernetes in 1.25; write discovery.k8s.io/v1")
+                forKey: .apiVersion, in: fields,
+                debugDescription: "discovery.k8s.io/v1beta1 left Kubernetes in 1.25; write discovery.k8s.io/v1")
         case (_, _): ignored = [Ignored(apiVersion: apiVersion, kind: kind)]
         }
     }

@@ -7,8 +7,8 @@ public struct Instant: Hashable, Comparable, Sendable {
     @inlinable public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
     /// Later than everything: the deadline of what has none.
-    public static let never = Instant(nanoseconds: .max)
-    public static let zero = Instant(nanoseconds: 0)
+    @inlinable public static var never: Instant { Instant(nanoseconds: .max) }
+    @inlinable public static var zero: Instant { Instant(nanoseconds: 0) }
 
     @inlinable public static func < (a: Instant, b: Instant) -> Bool { a.nanoseconds < b.nanoseconds }
 
@@ -25,18 +25,15 @@ public struct Instant: Hashable, Comparable, Sendable {
 
     /// The time from `b` to `a`; negative when `a` is earlier.
     @inlinable public static func - (a: Instant, b: Instant) -> Duration {
-        .nanoseconds(a.nanoseconds &- b.nanoseconds)
+        // The same as Duration.nanoseconds, without its calls into the library's own 128-bit arithmetic.
+        Duration(attoseconds: Int128(a.nanoseconds &- b.nanoseconds) &* 1_000_000_000)
     }
 }
 
 extension Duration {
     /// Whole nanoseconds, saturated to what an `Int64` holds (292 years).
     @inlinable public var nanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        if overflow { return seconds < 0 ? .min : .max }
-        let (sum, overflow2) = product.addingReportingOverflow(attoseconds / 1_000_000_000)
-        return overflow2 ? (seconds < 0 ? .min : .max) : sum
+        Int64(clamping: attoseconds / 1_000_000_000)
     }
 
     /// Whole milliseconds, rounded down.

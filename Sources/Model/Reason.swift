@@ -69,7 +69,8 @@ public enum Outcome: UInt8, CaseIterable, Sendable, Hashable {
     case abandoned
     /// The worker went away before its response began: quarantine.
     case lostBeforeResponse
-    /// The worker went away after its response began: the caller was cut.
+    /// The worker went away after its response began: the caller was cut. Quarantine, because a process that is dying may accept
+    /// one more connection and take a second job with it.
     case lostAfterResponse
     /// Nothing came within `first-byte`: quarantine.
     case firstByteTimeout
@@ -89,8 +90,8 @@ public enum Outcome: UInt8, CaseIterable, Sendable, Hashable {
     /// Whether the endpoint is set aside afterwards.
     public var quarantines: Bool {
         switch self {
-        case .served, .abandoned, .lostAfterResponse, .unused, .probePassed: false
-        case .lostBeforeResponse, .firstByteTimeout, .busy, .endingTimeout, .cut, .probeFailed: true
+        case .served, .abandoned, .unused, .probePassed: false
+        case .lostBeforeResponse, .lostAfterResponse, .firstByteTimeout, .busy, .endingTimeout, .cut, .probeFailed: true
         }
     }
 

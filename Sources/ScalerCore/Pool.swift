@@ -40,7 +40,7 @@ struct Pool: Hashable, Sendable {
 
     /// Started by another command, or on a port that is no longer ours.
     func isOutdated(_ worker: Worker) -> Bool {
-        worker.fingerprint != fingerprint || !config.ports.contains(worker.port) || isRetired
+        worker.fingerprint != fingerprint || !config.has(worker.port) || isRetired
     }
 
     func place(_ worker: Worker) -> WorkerPlace { WorkerPlace(pool: config.id, port: worker.port) }
@@ -67,27 +67,27 @@ struct Pool: Hashable, Sendable {
         return index
     }
 
-    /// The lowest port on which a worker may be started now. O(workers).
+    /// The lowest port on which a worker may be started now. O(workers): it goes no further than the first untouched port.
     func vacantPort(at now: Instant) -> UInt16? {
-        var port = UInt32(config.ports.lowerBound)
-        for worker in workers where config.ports.contains(worker.port) {
-            if UInt32(worker.port) > port { return UInt16(port) }
-            if worker.isVacant && worker.notBefore <= now { return worker.port }
-            port = UInt32(worker.port) + 1
+        var next = 0
+        for port in config.ports {
+            while next < workers.count, workers[next].port < port { next += 1 }
+            guard next < workers.count, workers[next].port == port else { return port }
+            if workers[next].isVacant && workers[next].notBefore <= now { return port }
         }
-        return port <= UInt32(config.ports.upperBound) ? UInt16(port) : nil
+        return nil
     }
 
     /// The earliest time at which a port that is kept out now may be tried.
     var nextVacancy: Instant {
         workers.reduce(.never) { earliest, worker in
-            config.ports.contains(worker.port) && (worker.isVacant || worker.isHeld) ? min(earliest, worker.notBefore) : earliest
+            config.has(worker.port) && (worker.isVacant || worker.isHeld) ? min(earliest, worker.notBefore) : earliest
         }
     }
 
     /// Forgets ports of which there is nothing to remember.
     mutating func forgetQuietPorts() {
-        workers.removeAll { $0.isVacant && (isRetired || $0.failures == 0 && !$0.isKnownHeld || !config.ports.contains($0.port)) }
+        workers.removeAll { $0.isVacant && (isRetired || $0.failures == 0 && !$0.isKnownHeld || !config.has($0.port)) }
     }
 
     /// How often idle endpoints are asked for while there are too many workers: a tenth of `idle`, 100 ms to 1 s.
@@ -95,4 +95,11 @@ struct Pool: Hashable, Sendable {
 
     /// Workers beyond the target that the pool-keeper can be asked to drain: only ready ones, because the others are not its own yet.
     var excess: Int { min(max(0, wanted - target), ready) }
+
+    /// Doubling from the first to the most, of which up to a quarter is taken off at random so that a fleet does not restart in step.
+    func backOff(failures: Int, jitter: UInt32) -> Duration {
+        let doubled = config.firstBackOff * (1 << min(max(0, failures - 1), 20))
+        let full = min(doubled, config.mostBackOff)
+        return full - full / 4 * Int(jitter >> 16) / 0x1_0000
+    }
 }

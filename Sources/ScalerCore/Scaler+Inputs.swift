@@ -23,7 +23,7 @@ extension Scaler {
         } else {
             // Its pool was taken out of the configuration while nobody watched.
             i = pools.count
-            pools.append(Pool(WorkerPool(name: entry.pool, command: [], ports: entry.port...entry.port, max: 0)))
+            pools.append(Pool(WorkerPool(name: entry.pool, command: [], ports: [entry.port], max: 0)))
             pools[i].isRetired = true
             pools[i].target = 0
         }
@@ -36,7 +36,7 @@ extension Scaler {
         case .ready: pools[i].workers[w].state = .ready(entry.process, since: now)
         case .draining: pools[i].workers[w].state = .draining(entry.process, since: now)
         case .stopping:
-            pools[i].workers[w].state = .stopping(entry.process, killAt: now + Pace.stopGrace)
+            pools[i].workers[w].state = .stopping(entry.process, killAt: now + pools[i].config.stopTimeout)
             actions.append(.stop(WorkerPlace(pool: id, port: entry.port), entry.process))
         }
         rosterChanged = true
@@ -104,10 +104,16 @@ extension Scaler {
     mutating func scalingUp(_ now: Instant, _ actions: inout [Action]) {
         scalingIsUp = true
         for i in pools.indices {
-            // The edge is level-triggered: a pool-keeper that restarted knows nothing of earlier drains.
+            // The edge is level-triggered, and either side may have forgotten: the pool-keeper its drains in a restart, we
+            // what it answered to an earlier connection. It takes back only what a scaler drained, never an operator's drain.
             for worker in pools[i].workers {
-                guard case .draining(let process, _) = worker.state else { continue }
-                actions.append(.drain(WorkerName.endpointID(port: worker.port, process: process)))
+                guard worker.isAnnounced, let process = worker.process else { continue }
+                let endpoint = WorkerName.endpointID(port: worker.port, process: process)
+                if worker.isDraining {
+                    actions.append(.drain(endpoint))
+                } else if !pools[i].isOutdated(worker) {
+                    actions.append(.undrain(endpoint))
+                }
             }
             pools[i].nextDrainAsk = now
             reconcile(i, now, &actions)
@@ -234,7 +240,7 @@ extension Scaler {
     /// One more failure on this port; returns how long it now waits.
     private mutating func fail(_ i: Int, _ w: Int, _ jitter: UInt32, _ now: Instant) -> Duration {
         pools[i].workers[w].failures += 1
-        let delay = backOff(failures: pools[i].workers[w].failures, jitter: jitter)
+        let delay = pools[i].backOff(failures: pools[i].workers[w].failures, jitter: jitter)
         pools[i].workers[w].notBefore = now + delay
         move(i, w, to: pools[i].isOutdated(pools[i].workers[w]) ? .vacant : .waiting)
         return delay

@@ -8,7 +8,7 @@ extension Scaler {
         passTime(i, now, &actions)
         aim(i, &actions)
         replaceOutdated(i, now, &actions)
-        if pools[i].wanted > pools[i].target { cancelUnstarted(i) }
+        cancelUnstarted(i)
         if pools[i].wanted < pools[i].target { startMissing(i, now, &actions) }
         askForIdle(i, now, &actions)
         pools[i].forgetQuietPorts()
@@ -20,7 +20,7 @@ extension Scaler {
             switch worker.state {
             case .vacant, .held, .checking, .launching, .ready, .draining: break
             case .starting(_, let since, let probe):
-                next = min(next, since + Pace.startTimeout)
+                next = min(next, since + pool.config.startTimeout)
                 switch probe {
                 case .asked: break
                 case .due(let at): next = min(next, at)
@@ -50,10 +50,10 @@ extension Scaler {
             case .starting(let process, let since, let probe):
                 if pools[i].isOutdated(worker) {
                     stop(i, w, process, now, &actions)
-                } else if since + Pace.startTimeout <= now {
+                } else if since + pools[i].config.startTimeout <= now {
                     actions.append(.notice(.slow(pool: pools[i].config.name, port: worker.port, pid: process.pid, after: now - since)))
                     pools[i].workers[w].failures += 1
-                    pools[i].workers[w].notBefore = now + backOff(failures: worker.failures + 1, jitter: 0)
+                    pools[i].workers[w].notBefore = now + pools[i].backOff(failures: worker.failures + 1, jitter: 0)
                     stop(i, w, process, now, &actions)
                 } else {
                     switch probe {
@@ -102,10 +102,11 @@ extension Scaler {
         }
     }
 
-    /// Starts that were not ordered yet, highest port first.
+    /// Takes back starts that were not ordered yet, highest port first: nobody needs them, or the processes that are being
+    /// drained and stopped fill a maximum that was lowered.
     private mutating func cancelUnstarted(_ i: Int) {
         for w in pools[i].workers.indices.reversed() {
-            guard pools[i].wanted > pools[i].target else { return }
+            guard pools[i].wanted > pools[i].target || pools[i].occupied > pools[i].config.max else { return }
             switch pools[i].workers[w].state {
             case .checking, .waiting: pools[i].workers[w].state = .vacant
             case .vacant, .held, .launching, .starting, .ready, .draining, .stopping: break
@@ -161,14 +162,7 @@ extension Scaler {
         if worker.isAnnounced {
             actions.append(.withdraw(pools[i].config.id, WorkerName.endpointID(port: worker.port, process: process)))
         }
-        move(i, w, to: .stopping(process, killAt: now + Pace.stopGrace))
+        move(i, w, to: .stopping(process, killAt: now + pools[i].config.stopTimeout))
         actions.append(.stop(pools[i].place(worker), process))
-    }
-
-    /// 250 ms doubling to 30 s, of which up to a quarter is taken off at random so that a fleet does not restart in step.
-    func backOff(failures: Int, jitter: UInt32) -> Duration {
-        let doubled = Pace.firstBackOff * (1 << min(max(0, failures - 1), 10))
-        let full = min(doubled, Pace.mostBackOff)
-        return full - full / 4 * Int(jitter >> 16) / 0x1_0000
     }
 }

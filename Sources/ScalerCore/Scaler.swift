@@ -61,12 +61,6 @@ public struct Scaler: Sendable {
     public enum Pace {
         /// Between two looks at a port that does not accept yet.
         public static let probe = Duration.milliseconds(25)
-        /// From the start of a process until it is given up.
-        public static let startTimeout = Duration.seconds(60)
-        /// From SIGTERM to SIGKILL.
-        public static let stopGrace = Duration.seconds(10)
-        public static let firstBackOff = Duration.milliseconds(250)
-        public static let mostBackOff = Duration.seconds(30)
         /// A worker that served this long has its earlier failures forgiven.
         public static let ranWell = Duration.seconds(10)
         /// Between two looks at a port that a foreign process holds.

@@ -6,8 +6,8 @@ public struct WorkerPool: Hashable, Sendable {
     public var name: String
     /// The program and its arguments as configured, `{port}` not yet replaced. A worker of another command is replaced by and by.
     public var command: [String]
-    /// One worker per port.
-    public var ports: ClosedRange<UInt16>
+    /// One worker per port; ascending, each once.
+    public var ports: [UInt16]
     /// Workers that run whatever the demand.
     public var min: Int
     /// Worker processes that ever run at once, those that are being stopped included.
@@ -18,9 +18,16 @@ public struct WorkerPool: Hashable, Sendable {
     public var slots: Int
     /// A worker is used for one lease only (`reuse: never`), so one that was drained is never taken back.
     public var isSingleUse: Bool
+    /// From the start of a process until it is given up because its port does not accept.
+    public var startTimeout = Duration.seconds(60)
+    /// From SIGTERM to SIGKILL.
+    public var stopTimeout = Duration.seconds(10)
+    /// The pause before a crashed worker starts again: `firstBackOff`, doubling to `mostBackOff`.
+    public var firstBackOff = Duration.milliseconds(250)
+    public var mostBackOff = Duration.seconds(30)
 
     public init(
-        name: String, command: [String], ports: ClosedRange<UInt16>, min: Int = 0, max: Int, idle: Duration = .seconds(30), slots: Int = 1,
+        name: String, command: [String], ports: [UInt16], min: Int = 0, max: Int, idle: Duration = .seconds(30), slots: Int = 1,
         isSingleUse: Bool = false
     ) {
         self.id = PoolID(name: name)
@@ -32,6 +39,17 @@ public struct WorkerPool: Hashable, Sendable {
         self.idle = idle
         self.slots = Swift.max(1, slots)
         self.isSingleUse = isSingleUse
+    }
+
+    /// O(log n).
+    func has(_ port: UInt16) -> Bool {
+        var low = 0
+        var high = ports.count
+        while low < high {
+            let middle = (low + high) / 2
+            if ports[middle] < port { low = middle + 1 } else { high = middle }
+        }
+        return low < ports.count && ports[low] == port
     }
 
     /// Of the command: tells a worker started by an earlier configuration from one of this. 64-bit FNV-1a.
@@ -84,7 +102,7 @@ public enum ExitStatus: Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .code(let code): "exit code \(code)"
         case .signal(let signal): "signal \(signal)"
-        case .unknown: "status unknown"
+        case .unknown: "unknown"
         }
     }
 }

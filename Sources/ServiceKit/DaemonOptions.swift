@@ -13,3 +13,8 @@ public struct DaemonOptions: ParsableArguments {
 }
 
 extension Logger.Level: @retroactive ExpressibleByArgument {}
+
+/// A duration on the command line, written as in the configuration file; for `transform:`.
+public func durationArgument(_ text: String) throws -> Duration {
+    do throws(Complaint) { return try parseDuration(text) } catch { throw ValidationError("\(error.message); \(error.remedy)") }
+}

@@ -12,6 +12,8 @@ public enum ExitStatus: Int32, Sendable {
     case software = 70
     /// The system refused something: fork, pipe, descriptors (EX_OSERR).
     case system = 71
+    /// No answer in time: try again (EX_TEMPFAIL).
+    case temporary = 75
     /// A peer spoke another protocol, or another version of it (EX_PROTOCOL).
     case `protocol` = 76
     /// Not permitted (EX_NOPERM).

@@ -172,6 +172,22 @@ public struct ListenerReport: Codable, Hashable, Sendable {
     }
 }
 
+/// One local worker as `show workers` prints it.
+public struct WorkerReport: Codable, Hashable, Sendable {
+    public var pool: String
+    public var port: UInt16
+    public var pid: Int32
+    /// `starting`, `ready`, `draining` or `stopping`.
+    public var state: String
+
+    public init(pool: String, port: UInt16, pid: Int32, state: String) {
+        self.pool = pool
+        self.port = port
+        self.pid = pid
+        self.state = state
+    }
+}
+
 /// What the watcher knows and how much it is worth, for `show source`.
 public struct SourceReport: Codable, Hashable, Sendable {
     /// `directory`, or `none`.

@@ -100,7 +100,7 @@ public final class Service {
     }
 
     public func socketPath(_ edge: Edge) -> String { "\(configuration.runtimeDirectory)/\(edge.name).sock" }
-    public func controlPath(_ process: ProcessName) -> String { "\(configuration.runtimeDirectory)/control/\(process.rawValue).sock" }
+    public func controlPath(_ process: ProcessName) -> String { configuration.controlPath(process) }
 
     /// Opens the listening end of an edge: the manager's socket of that name, or the path in the runtime directory.
     public func listen(_ edge: Edge) throws(SystemError) -> LinkServer {
@@ -237,6 +237,11 @@ public final class Service {
             exit(ExitStatus.configuration.rawValue)
         }
     }
+}
+
+extension Configuration {
+    /// Where a process listens for the operator's command.
+    public func controlPath(_ process: ProcessName) -> String { "\(runtimeDirectory)/control/\(process.rawValue).sock" }
 }
 
 extension ControlAnswer {

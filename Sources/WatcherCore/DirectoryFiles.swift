@@ -73,10 +73,9 @@ struct DirectoryFiles: Sendable {
     private mutating func release(_ id: ObjectID, by name: String, _ merge: inout EndpointMerge) {
         // Not held: a file that repeats an object has released it already.
         guard var list = holders[id], let place = list.firstIndex(of: name) else { return }
-        let counted = place == list.count - 1
         list.remove(at: place)
         holders[id] = list.isEmpty ? nil : list
-        guard counted else { return }
+        // If another file's version counted anyhow, saying it again changes nothing.
         if let heir = list.last, let object = good[heir]?.objects.last(where: { $0.id == id }) {
             merge.apply(object)
         } else {

@@ -28,7 +28,7 @@ public struct SavedState: Hashable, Sendable {
         case content(WireError)
     }
 
-    /// Gives its bytes in pieces of at most a packet. O(endpoints).
+    /// Gives its bytes in pieces of at most a packet, endpoints in no certain order. O(endpoints).
     public func encode(_ emit: (UnsafeRawBufferPointer) -> Void) {
         var sum = Checksum()
         var writer = ByteWriter()
@@ -50,8 +50,8 @@ public struct SavedState: Hashable, Sendable {
             flush(&writer)
             flush(&packet)
         }
-        for pool in endpoints.keys.sorted() {
-            for (_, endpoint) in (endpoints[pool] ?? [:]).sorted(by: { $0.key < $1.key }) {
+        for (pool, members) in endpoints {
+            for endpoint in members.values {
                 let message = EndpointsMessage.upsert(pool: pool, endpoint)
                 let mark = packet.count
                 message.encode(into: &packet)

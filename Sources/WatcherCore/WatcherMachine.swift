@@ -48,9 +48,13 @@ public struct WatcherMachine: Sendable {
     public static let scanInterval: Duration = .seconds(5)
     /// The same while the directory cannot be read.
     public static let retryInterval: Duration = .seconds(1)
-    /// From a change to its saving, so that a burst is saved once; and the least time between two savings.
+    /// From a change to its saving, so that a burst is saved once.
     public static let saveDelay: Duration = .milliseconds(200)
+    /// The least time between two savings, and more for each endpoint: saving 100,000 takes some 80 ms, which must stay rare.
     public static let saveInterval: Duration = .seconds(5)
+    public static let saveIntervalPerEndpoint: Duration = .microseconds(250)
+    /// Most problems of the source that are logged at one time: one mistake in a template makes thousands.
+    public static let mostProblems = 20
     /// How exact the age of a restored state is.
     public static let confirmInterval: Duration = .seconds(10)
 
@@ -80,10 +84,10 @@ public struct WatcherMachine: Sendable {
         switch input {
         case .restored(let state): restored(state, now, &actions)
         case .fileLoaded(let name, let manifest): fileLoaded(name, manifest, &actions)
-        case .fileBroken(let name, let problem): fileBroken(name, problem, &actions)
+        case .fileBroken(let name, let problem): fileBroken(name, problem.asOneLine, &actions)
         case .fileRemoved(let name): fileRemoved(name, &actions)
         case .scanCompleted(let files): scanCompleted(files, now, &actions)
-        case .directoryUnreadable(let why): directoryUnreadable(why, now, &actions)
+        case .directoryUnreadable(let why): directoryUnreadable(why.asOneLine, now, &actions)
         case .settled: settled(now, &actions)
         case .workersLinkUp: local.reset()
         case .workersSaid(let message): workersSaid(message, now, &actions)
@@ -119,7 +123,9 @@ public struct WatcherMachine: Sendable {
         if isInStep { return SourceHealth(state: .live) }
         if let unreadable { return SourceHealth(state: .stale, detail: unreadable) }
         let broken = directory.broken
-        guard let first = broken.first else { return SourceHealth(state: .stale, detail: "serving the saved state until the source is read") }
+        guard let first = broken.first else {
+            return SourceHealth(state: .stale, detail: "serving the saved state until the source is read")
+        }
         return SourceHealth(
             state: .stale, detail: broken.count == 1 ? first.problem : "\(first.problem) (and \(broken.count - 1) more)")
     }
@@ -133,9 +139,11 @@ public struct WatcherMachine: Sendable {
         SavedState(generation: generation, age: age(at: now), endpoints: published)
     }
 
-    /// Everything about the source that is not as it should be, in sentences.
+    /// What about the source is not as it should be, in sentences; at most some hundred. O(slices).
     public var problems: [String] {
-        (unreadable.map { [$0] } ?? []) + directory.broken.map(\.problem) + merge.problems.map(\.description)
+        let all = (unreadable.map { [$0] } ?? []) + directory.broken.map(\.problem) + merge.problems.map(\.description.asOneLine)
+        let listed = Self.mostProblems * 5
+        return all.count <= listed ? all : all.prefix(listed) + ["and \(all.count - listed) more"]
     }
 
     public var fileCount: Int { directory.names.count }
@@ -232,7 +240,8 @@ public struct WatcherMachine: Sendable {
             case .remove(let id): update(change.pool, id, &feed)
             }
         }
-        actions += problems.map { .log(.problem($0)) }
+        for problem in problems.prefix(Self.mostProblems) { actions.append(.log(.problem(problem))) }
+        if problems.count > Self.mostProblems { actions.append(.log(.furtherProblems(problems.count - Self.mostProblems))) }
     }
 
     private mutating func reconfigured(
@@ -343,7 +352,7 @@ public struct WatcherMachine: Sendable {
         }
         if now >= saveDue {
             saveDue = .never
-            nextSave = now + Self.saveInterval
+            nextSave = now + max(Self.saveInterval, Self.saveIntervalPerEndpoint * published.values.reduce(0) { $0 + $1.count })
             nextConfirm = now + Self.confirmInterval
             actions.append(.save)
         }

@@ -13,6 +13,8 @@ public enum WatcherNotice: Hashable, Sendable {
     case fileRemoved(String)
     /// Something in a manifest serves no pool.
     case problem(SourceProblem)
+    /// As many more as were not named one by one.
+    case furtherProblems(Int)
     /// An object was found more than once; the last file counts.
     case repeated(String, files: [String])
     /// Objects of kinds that are not read.
@@ -20,14 +22,6 @@ public enum WatcherNotice: Hashable, Sendable {
     case workersSynchronized(count: Int)
     /// The scaler is away; the workers that it named last stay.
     case workersLost(count: Int)
-
-    /// Whether something is amiss, though the work goes on.
-    public var isWarning: Bool {
-        switch self {
-        case .directoryUnreadable, .fileBroken, .problem, .repeated, .workersLost: true
-        case .restored, .sourceComplete, .directoryReadable, .fileMended, .fileRemoved, .ignored, .workersSynchronized: false
-        }
-    }
 }
 
 extension WatcherNotice {
@@ -44,6 +38,7 @@ extension WatcherNotice {
         case .fileMended: "A manifest is in order again"
         case .fileRemoved: "A manifest was removed"
         case .problem: "Something in the source serves no pool, continuing without it"
+        case .furtherProblems: "More of the source serves no pool; show source lists it"
         case .repeated: "An object is in the source more than once, continuing with the last one"
         case .ignored: "A manifest also holds kinds that are not read"
         case .workersSynchronized: "The scaler has told its local workers"
@@ -61,6 +56,7 @@ extension WatcherNotice {
         case .fileBroken(let file): [("file", file.name), ("problem", file.problem)]
         case .fileMended(let name), .fileRemoved(let name): [("file", name)]
         case .problem(let problem): [("problem", problem.description)]
+        case .furtherProblems(let count): [("count", "\(count)")]
         case .repeated(let object, let files): [("object", object), ("files", files.joined(separator: ", "))]
         case .ignored(let file, let kinds): [("file", file), ("kinds", kinds.joined(separator: ", "))]
         case .workersSynchronized(let count), .workersLost(let count): [("workers", "\(count)")]

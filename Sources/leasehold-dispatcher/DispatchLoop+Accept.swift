@@ -70,7 +70,8 @@ extension DispatchLoop {
         case .header(let header):
             _ = lh_recv(caller.pointee.descriptor.raw, nil, header.length, Int32(MSG_TRUNC))
             let rule = rules.listeners[Int(caller.pointee.listener)]
-            if let source = header.source { caller.pointee.peer = Peer(address: source, believed: caller.pointee.peer.believed) }
+            // The caller behind the balancer is believed for what it is itself, not for whom it came through.
+            if let source = header.source { caller.pointee.peer = rule.http.trust.peer(source) }
             caller.pointee.state = .idle
             caller.pointee.socket.readable = true
             if !rule.isHTTP && rule.configuration.askAfter == .accept {

@@ -91,7 +91,8 @@ extension DispatchLoop {
         worker.pointee.endpoint = endpoint
         worker.pointee.caller = -1
         worker.pointee.isReused = false
-        worker.pointee.isTuned = false
+        worker.pointee.isKeptAlive = false
+        worker.pointee.hasNoDelay = false
         worker.pointee.sentBytes = 0
         worker.pointee.ackedBefore = 1
         worker.pointee.jobDeadline = .never
@@ -185,6 +186,30 @@ extension DispatchLoop {
         }
         // Still dialling with nothing connected (a pause after a failure of our own).
         if callerSlot >= 0, callers[callerSlot].pointee.job == id { resetCaller(callerSlot) }
+    }
+
+    // MARK: Options of worker connections
+
+    /// Small writes go out at once from here on. One call, made only for connections that write more than once.
+    func setNoDelay(_ slot: Int32) {
+        let worker = workers[slot]
+        guard !worker.pointee.hasNoDelay else { return }
+        worker.pointee.hasNoDelay = true
+        // Without it bytes are late, not lost.
+        _ = lh_set_option(worker.pointee.descriptor.raw, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    }
+
+    /// Every two seconds: connections that have lasted get keep-alive and the user time-out, so that a vanished node ends a silent
+    /// session in half a minute. Jobs that are over sooner are spared five system calls. O(worker connections).
+    func keepAliveLasting() {
+        for slot in 0..<workers.capacity {
+            let worker = workers[slot]
+            guard worker.pointee.state != .none, worker.pointee.state != .dialing, !worker.pointee.isKeptAlive else { continue }
+            worker.pointee.isKeptAlive = true
+            worker.pointee.hasNoDelay = true
+            // A Unix or dead socket refuses them: its own deadline ends it.
+            try? Sockets.setCarried(worker.pointee.descriptor.raw, receiveBuffer: nil)
+        }
     }
 
     // MARK: Ends of workers

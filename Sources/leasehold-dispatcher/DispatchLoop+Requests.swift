@@ -113,6 +113,8 @@ extension DispatchLoop {
         worker.pointee.head = head
         worker.pointee.traits = caller.pointee.traits
         worker.pointee.exchange = .requestHead
+        // A body follows in writes of its own.
+        if caller.pointee.framing != .none { setNoDelay(slot) }
         var sink = ByteSink(output)
         sink.append(head.all)
         rules.pools[Int(worker.pointee.pool)].nameBytes.withUnsafeBytes { finishRequestHead(&sink, pool: $0, lease: job.lease) }

@@ -39,6 +39,7 @@ extension DispatchLoop {
         guard flushOutgoing(callerSlot) else { return }
         let moved = worker.pointee.up.moved &+ worker.pointee.down.moved
         if worker.pointee.up.mode == .open {
+            if worker.pointee.up.moved > 0 && caller.pointee.socket.readable { setNoDelay(slot) }
             switch move(&worker.pointee.up, .max, from: caller.pointee.descriptor.raw, &caller.pointee.socket,
                 to: worker.pointee.descriptor.raw, &worker.pointee.socket) {
             case .waiting, .spent: break
@@ -92,6 +93,7 @@ extension DispatchLoop {
         let worker = workers[slot]
         let callerSlot = worker.pointee.caller
         let id = worker.pointee.job
+        logEnd(id, .served)
         // Both ends were told; the release goes after the close.
         freeCaller(callerSlot)
         freeWorker(slot)
@@ -117,6 +119,7 @@ extension DispatchLoop {
             freeWorker(slot)
             return feed(.callerLeft(id, reachedWorker: false))
         }
+        logEnd(id, outcome)
         feed(.callerLeft(id, reachedWorker: true))
         release(&worker.pointee.up)
         release(&worker.pointee.down)
@@ -150,6 +153,7 @@ extension DispatchLoop {
         let callerSlot = worker.pointee.caller
         let id = worker.pointee.job
         let began = worker.pointee.down.moved > 0 || worker.pointee.exchange == .responseBody
+        logEnd(id, began ? .lostAfterResponse : .lostBeforeResponse)
         freeWorker(slot)
         resetCaller(callerSlot)
         feed(.ended(id, began ? .lostAfterResponse : .lostBeforeResponse))

@@ -21,6 +21,7 @@ final class DispatchLoop {
     var pipes = Pipes()
     var wheel: TimerWheel
     var wheelTimer: LoopTimer?
+    private var keepAliveTimer: LoopTimer?
     var keeper: LinkClient?
     let probeRules = HTTPRules()
     var parser = RequestParser(mostBytes: 64 * 1024)
@@ -63,8 +64,15 @@ final class DispatchLoop {
         workerKind = loop.addKind { [unowned self] payload, events in workerReady(payload, events) }
         listenerKind = loop.addKind { [unowned self] payload, _ in accept(UInt16(truncatingIfNeeded: payload)) }
         wheelTimer = loop.timer { [unowned self] now in expire(Instant(nanoseconds: now)) }
+        keepAliveTimer = loop.timer { [unowned self] now in
+            keepAliveLasting()
+            keepAliveTimer?.deadline = now + Self.keepAliveRhythm
+        }
+        keepAliveTimer?.deadline = monotonicNow() + Self.keepAliveRhythm
         loop.atTurnEnd { [unowned self] in turnEnded() }
     }
+
+    private static let keepAliveRhythm: Int64 = 2_000_000_000
 
     deinit {
         scratch.deallocate()

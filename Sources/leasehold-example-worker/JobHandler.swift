@@ -100,7 +100,8 @@ final class JobHandler: ChannelInboundHandler {
         }
         var reply = Reply(status: work.status, bytes: work.bytes)
         if work.showsHead {
-            reply = Reply(status: work.status, text: "\(head.method) \(head.uri) \(head.version)\n" + head.headers.map { "\($0): \($1)\n" }.joined())
+            let fields = head.headers.map { "\($0): \($1)\n" }.joined()
+            reply = Reply(status: work.status, text: "\(head.method) \(head.uri) \(head.version)\n\(fields)")
         } else if path == "/" && parts.count == 1 {
             reply = Reply(json: ledger.counters.json)
         }

@@ -47,7 +47,9 @@ final class DirectorySource {
             let isAnnounced = try rewatch() || isAnnounced
             let names = try Files.names(in: path).filter(Self.isManifest).sorted()
             guard names.count <= Self.mostFiles else {
-                inputs.append(.directoryUnreadable("\(path) has \(names.count) manifests; at most \(Self.mostFiles) are read: write fewer, larger ones"))
+                inputs.append(
+                    .directoryUnreadable(
+                        "\(path) has \(names.count) manifests; at most \(Self.mostFiles) are read: write fewer, larger ones"))
                 return
             }
             var present: Set<String> = []
@@ -70,7 +72,9 @@ final class DirectorySource {
             watchProblem = error.description
             return
         }
-        var names: [(name: String, isAnnounced: Bool)] = []
+        // However often a file was touched meanwhile, only what it is now counts.
+        var names: [String] = []
+        var isWhole: [String: Bool] = [:]
         var needsScan = false
         for event in events {
             if event.mask.contains(.overflow) {
@@ -85,12 +89,16 @@ final class DirectorySource {
             } else if event.name == "..data" {
                 needsScan = true
             } else if Self.isManifest(event.name) {
-                names.append((event.name, isWhole(event)))
+                let earlier = isWhole[event.name]
+                if earlier == nil { names.append(event.name) }
+                isWhole[event.name] = earlier == true || endsWriting(event)
             }
         }
         if needsScan { return scan(into: &inputs, isAnnounced: true) }
         if names.isEmpty { return }
-        for (name, isAnnounced) in names where !look(at: name, isAnnounced: isAnnounced, isWritten: isAnnounced, into: &inputs) {
+        for name in names {
+            let isWritten = isWhole[name] == true
+            if look(at: name, isAnnounced: isWritten, isWritten: isWritten, into: &inputs) { continue }
             inputs.append(.fileRemoved(name))
             forget { $0 == name }
         }
@@ -98,7 +106,7 @@ final class DirectorySource {
     }
 
     /// Whether the file is now as its writer wants it.
-    private func isWhole(_ event: Inotify.Event) -> Bool {
+    private func endsWriting(_ event: Inotify.Event) -> Bool {
         if !event.mask.isDisjoint(with: [.closedAfterWrite, .movedTo]) { return true }
         if event.mask.contains(.attributes) { return forbidden.contains(event.name) }
         guard event.mask.contains(.created) else { return false }

@@ -127,7 +127,8 @@ extension ManifestFile.Problem {
             .composer(let context, let problem, let mark, _):
             self.init(line: mark.line, column: mark.column, text: context.map { "\(problem) (\($0.text))" } ?? problem)
         case .duplicatedKeysInMapping(let duplicates, let context):
-            self.init(line: context.mark.line, column: context.mark.column, text: "the key \(duplicates.joined(separator: ", ")) comes twice")
+            self.init(
+                line: context.mark.line, column: context.mark.column, text: "the key \(duplicates.joined(separator: ", ")) comes twice")
         case .reader(let problem, let offset, _, let yaml):
             let line = offset.map { yaml.prefix($0).count { $0.isNewline } + 1 }
             self.init(line: line, text: problem)

@@ -110,7 +110,8 @@ final class Shell {
         case .scan: scan(isAnnounced: false)
         case .closeWorkers(let reason):
             service.logger.warning(
-                "The scaler's link is closed, continuing with its workers", metadata: ["reason": "\(reason)", LogKey.messageID: "\(MessageID.linkDown)"])
+                "The scaler's link is closed, continuing with its workers",
+                metadata: ["reason": "\(reason)", LogKey.messageID: "\(MessageID.linkDown)"])
             scaler?.close()
         case .log(let notice): log(notice)
         }
@@ -195,7 +196,8 @@ final class Shell {
         guard !isSaveFailing else { return }
         isSaveFailing = true
         service.logger.warning(
-            "The state cannot be saved, continuing without", metadata: ["problem": "\(error)", LogKey.messageID: "\(MessageID.stateNotSaved)"])
+            "The state cannot be saved, continuing without",
+            metadata: ["problem": "\(error)", LogKey.messageID: "\(MessageID.stateNotSaved)"])
     }
 
     // MARK: Edges
@@ -246,7 +248,7 @@ final class Shell {
 
     private func log(_ notice: WatcherNotice) {
         var metadata: Logger.Metadata = [:]
-        for (key, value) in notice.facts { metadata[key] = "\(value)" }
+        for (key, value) in notice.facts { metadata[key] = "\(value.asOneLine)" }
         if let id = notice.messageID { metadata[LogKey.messageID] = "\(id)" }
         service.logger.log(level: notice.level, "\(notice.message)", metadata: metadata)
     }
@@ -265,15 +267,25 @@ final class Shell {
 
     private func answer(_ request: ControlRequest) -> ControlAnswer {
         switch request {
-        case .show("source"):
-            let now = Instant(nanoseconds: monotonicNow())
-            return .json(
-                SourceReport(
-                    machine, at: now, configuration: service.configuration, consumers: consumers.links.count, hasScaler: scaler != nil,
-                    watchProblem: source?.watchProblem))
+        case .show("source"): return .json(sourceReport)
         case .show(let what): return .failed(status: 64, "the watcher has no report '\(what)'; it has 'source' and 'process'")
         case .drain, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
         }
+    }
+
+    private var sourceReport: SourceReport {
+        let health = machine.health(at: Instant(nanoseconds: monotonicNow()))
+        let state: String
+        switch health.state {
+        case .unknown: state = "unknown"
+        case .live: state = "live"
+        case .stale: state = "stale"
+        }
+        return SourceReport(
+            kind: source == nil ? "none" : "directory", location: source?.path ?? "", state: state, age: health.age, detail: health.detail,
+            generation: machine.generation, files: machine.fileCount,
+            endpoints: machine.published.values.reduce(into: Set<EndpointID>()) { $0.formUnion($1.keys) }.count,
+            localWorkers: machine.localWorkerCount, problems: (source?.watchProblem.map { [$0] } ?? []) + machine.problems)
     }
 
     private func report(_ counters: Counters) -> [String: UInt64] {

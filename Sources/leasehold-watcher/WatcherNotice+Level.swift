@@ -6,7 +6,7 @@ extension WatcherNotice {
     /// How loudly the journal says it.
     var level: Logger.Level {
         switch self {
-        case .directoryUnreadable, .fileBroken, .problem, .repeated, .workersLost: .warning
+        case .directoryUnreadable, .fileBroken, .problem, .furtherProblems, .repeated, .workersLost: .warning
         case .restored, .sourceComplete, .directoryReadable, .fileMended: .notice
         case .fileRemoved, .ignored, .workersSynchronized: .info
         }
@@ -19,7 +19,7 @@ extension WatcherNotice {
         case .sourceComplete, .directoryReadable: MessageID.sourceLive
         case .fileBroken: MessageID.fileBroken
         case .fileMended: MessageID.fileMended
-        case .problem, .repeated: MessageID.sourceProblem
+        case .problem, .furtherProblems, .repeated: MessageID.sourceProblem
         case .workersLost: MessageID.linkDown
         case .fileRemoved, .ignored, .workersSynchronized: nil
         }

@@ -1,1 +1,1 @@
-print("")
+Leasehold.main()

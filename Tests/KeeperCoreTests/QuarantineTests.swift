@@ -48,6 +48,17 @@ import Wire
         #expect(lengths == [2, 4, 8, 16, 30, 30, 30].map { .seconds($0) })
     }
 
+    /// A dying worker may accept one more connection; but a server that ends each tunnel by a reset is no failing worker.
+    @Test func aCutResponseSetsAsideForTheFirstTimeHoweverOften() throws {
+        let talk = Dialogue(policy())
+        talk.upsert(worker(1))
+        for id in 1...3 {
+            talk.release(try talk.lease(UInt64(id)).lease, .lostAfterResponse)
+            #expect(talk.remaining(worker(1)) == .seconds(2))
+            talk.pass(.seconds(2))
+        }
+    }
+
     @Test(arguments: [Outcome.served, .abandoned])
     func aServedLeaseResetsTheRepeats(outcome: Outcome) throws {
         let talk = Dialogue(policy())

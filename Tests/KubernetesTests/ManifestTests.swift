@@ -43,16 +43,17 @@ import Yams
         #expect(read.services[0].ports.map(\.number) == [80, 9222])
     }
 
-    @Test(arguments: [
-        ("{}", [.ready, .serving]),
-        ("null", [.ready, .serving]),
-        ("{ready: null, serving: null, terminating: null}", [.ready, .serving]),
-        ("{ready: true}", [.ready, .serving]),
-        ("{ready: false}", [.serving]),
-        ("{ready: true, serving: true, terminating: true}", [.ready, .serving, .terminating]),
-        ("{ready: false, serving: false, terminating: false}", []),
-        ("{terminating: true}", [.ready, .serving, .terminating]),
-    ] as [(String, Endpoint.Conditions)])
+    @Test(
+        arguments: [
+            ("{}", [.ready, .serving]),
+            ("null", [.ready, .serving]),
+            ("{ready: null, serving: null, terminating: null}", [.ready, .serving]),
+            ("{ready: true}", [.ready, .serving]),
+            ("{ready: false}", [.serving]),
+            ("{ready: true, serving: true, terminating: true}", [.ready, .serving, .terminating]),
+            ("{ready: false, serving: false, terminating: false}", []),
+            ("{terminating: true}", [.ready, .serving, .terminating]),
+        ] as [(String, Endpoint.Conditions)])
     func absentConditionsHaveTheDefaultsOfTheAPI(text: String, conditions: Endpoint.Conditions) throws {
         let read = try manifest(
             """
@@ -102,34 +103,60 @@ import Yams
         (#"{"apiVersion": "v1", "kind": ["Service"]}"#, "kind: expected text"),
         (#"{"apiVersion": "v1", "kind": "Service"}"#, "metadata: is missing"),
         (#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": ""}}"#, "metadata.name: is empty"),
-        (#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}, {"name": "x"}]}}"#,
-         "spec.ports[1].port: is missing"),
-        (#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": {"port": 80}}}"#,
-         "spec.ports: expected a list"),
-        (#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 70000}]}}"#,
-         "spec.ports[0].port: 70000 is not a port (1…65535)"),
-        (#"{"apiVersion": "v1", "kind": "ServiceList", "items": [{"metadata": {"name": "a"}}, {"metadata": {"name": ["b"]}}]}"#,
-         "items[1].metadata.name: expected text"),
+        (
+            #"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}, {"name": "x"}]}}"#,
+            "spec.ports[1].port: is missing"
+        ),
+        (
+            #"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": {"port": 80}}}"#,
+            "spec.ports: expected a list"
+        ),
+        (
+            #"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 70000}]}}"#,
+            "spec.ports[0].port: 70000 is not a port (1…65535)"
+        ),
+        (
+            #"{"apiVersion": "v1", "kind": "ServiceList", "items": [{"metadata": {"name": "a"}}, {"metadata": {"name": ["b"]}}]}"#,
+            "items[1].metadata.name: expected text"
+        ),
         (#"{"apiVersion": "v1", "kind": "ServiceList"}"#, "items: is missing"),
-        (#"{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "List", "items": []}]}"#,
-         "items[0].kind: is a List inside a List; flatten it"),
-        (#"{"apiVersion": "discovery.k8s.io/v1beta1", "kind": "EndpointSlice"}"#,
-         "apiVersion: discovery.k8s.io/v1beta1 left Kubernetes in 1.25; write discovery.k8s.io/v1"),
+        (
+            #"{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "List", "items": []}]}"#,
+            "items[0].kind: is a List inside a List; flatten it"
+        ),
+        (
+            #"{"apiVersion": "discovery.k8s.io/v1beta1", "kind": "EndpointSlice"}"#,
+            "apiVersion: discovery.k8s.io/v1beta1 left Kubernetes in 1.25; write discovery.k8s.io/v1"
+        ),
         (#"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}}"#, "addressType: is missing"),
-        (#"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}, "addressType": "IPv4", "ports": [{"port": "http"}]}"#,
-         "ports[0].port: expected a whole number"),
-        (#"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}, "addressType": "IPv4", "ports": [{"port": -1}]}"#,
-         "ports[0].port: -1 is not a port (1…65535)"),
-        (#"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a", "labels": ["x"]}, "addressType": "IPv4"}"#,
-         "metadata.labels: expected a mapping"),
-        (#"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a", "labels": {"kubernetes.io/service-name": [1]}}, "addressType": "IPv4"}"#,
-         #"metadata.labels."kubernetes.io/service-name": expected text"#),
-        (#"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}, "addressType": "IPv4", "endpoints": [{"addresses": "10.0.0.1"}]}"#,
-         "endpoints[0].addresses: expected a list"),
-        (#"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}, "addressType": "IPv4", "endpoints": [{"conditions": {"ready": "maybe"}}]}"#,
-         "endpoints[0].conditions.ready: expected true or false"),
-        (#"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}, "addressType": "IPv4", "endpoints": ["10.0.0.1"]}"#,
-         "endpoints[0]: expected a mapping"),
+        (
+            #"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}, "addressType": "IPv4", "ports": [{"port": "http"}]}"#,
+            "ports[0].port: expected a whole number"
+        ),
+        (
+            #"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}, "addressType": "IPv4", "ports": [{"port": -1}]}"#,
+            "ports[0].port: -1 is not a port (1…65535)"
+        ),
+        (
+            #"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a", "labels": ["x"]}, "addressType": "IPv4"}"#,
+            "metadata.labels: expected a mapping"
+        ),
+        (
+            #"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a", "labels": {"kubernetes.io/service-name": [1]}}, "addressType": "IPv4"}"#,
+            #"metadata.labels."kubernetes.io/service-name": expected text"#
+        ),
+        (
+            #"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}, "addressType": "IPv4", "endpoints": [{"addresses": "10.0.0.1"}]}"#,
+            "endpoints[0].addresses: expected a list"
+        ),
+        (
+            #"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}, "addressType": "IPv4", "endpoints": [{"conditions": {"ready": "maybe"}}]}"#,
+            "endpoints[0].conditions.ready: expected true or false"
+        ),
+        (
+            #"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}, "addressType": "IPv4", "endpoints": ["10.0.0.1"]}"#,
+            "endpoints[0]: expected a mapping"
+        ),
         (#"[]"#, "expected a mapping"),
     ]
 

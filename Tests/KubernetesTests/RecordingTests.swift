@@ -40,7 +40,10 @@ import Testing
         #expect(merge.newProblems().isEmpty)
         #expect(merge.table("pages").count == 130 && merge.table("debug").count == 130)
         #expect(merge.table("plain") == ["10.244.9.2:8080", "10.244.9.3:8080", "10.244.9.4:8080"])
-        #expect(merge.table("manual") == ["10.90.0.1:8080", "10.90.0.1:9090", "10.90.0.2:8080 unready terminating", "10.90.0.3:9090", "[fd00:10::1]:8080"])
+        #expect(
+            merge.table("manual") == [
+                "10.90.0.1:8080", "10.90.0.1:9090", "10.90.0.2:8080 unready terminating", "10.90.0.3:9090", "[fd00:10::1]:8080",
+            ])
     }
 
     @Test func aWatchMovesOneEndpointAtATime() throws {
@@ -53,7 +56,8 @@ import Testing
         // Two pools hear of each pod of `browsers`.
         #expect(steps.prefix(10).allSatisfy { $0.count == 2 })
         #expect(steps[8].allSatisfy { $0.kind == .remove(replaced) })
-        #expect(steps[9].allSatisfy { if case .upsert(let pod) = $0.kind { pod.id == successor && pod.name == "browsers-1" } else { false } })
+        #expect(
+            steps[9].allSatisfy { if case .upsert(let pod) = $0.kind { pod.id == successor && pod.name == "browsers-1" } else { false } })
         #expect(steps[10].count == 2 && steps[11].count == 3)
         #expect(merge.table("plain").isEmpty)
         #expect(merge.table("manual") == ["10.90.0.1:8080", "10.90.0.2:8080 unready terminating", "[fd00:10::1]:8080"])

@@ -67,7 +67,7 @@ import Wire
 
     @Test func backOffOutlivesAMomentWithoutDemand() {
         var d = Dialogue()
-        _ = d.say(.began([WorkerPool(name: "browsers", command: ["w"], ports: 21000...21000, max: 1)], found: []))
+        _ = d.say(.began([WorkerPool(name: "browsers", command: ["w"], ports: Array(21000...21000), max: 1)], found: []))
         _ = d.say(.poolState(state(queued: 1)))
         _ = d.say(.portFree(place(21000)))
         _ = d.say(.startFailed(place(21000), reason: "x", jitter: 0))

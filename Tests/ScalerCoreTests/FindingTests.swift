@@ -78,8 +78,19 @@ import Wire
     func damagedRosterLineIsNoWorker(line: String) { #expect(RosterEntry(line: line) == nil) }
 
     @Test func commandsThatSplitDifferentlyDiffer() {
-        let one = WorkerPool(name: "p", command: ["ab", "c"], ports: 1...2, max: 1)
-        let two = WorkerPool(name: "p", command: ["a", "bc"], ports: 1...2, max: 1)
+        let one = WorkerPool(name: "p", command: ["ab", "c"], ports: Array(1...2), max: 1)
+        let two = WorkerPool(name: "p", command: ["a", "bc"], ports: Array(1...2), max: 1)
         #expect(one.fingerprint != two.fingerprint)
+    }
+}
+
+@Suite struct LinkTests {
+    /// What the pool-keeper drained for a scaler that is gone, or said over a link that broke, must not stay drained for ever.
+    @Test func servingWorkersAreTakenBackWhenTheLinkComesUp() {
+        var d = Dialogue()
+        _ = d.say(.began([pool()], found: []))
+        _ = d.say(.poolState(state(queued: 1)))
+        let (_, endpoint, _) = d.run(place(21000))
+        #expect(d.say(.scalingUp) == [.undrain(endpoint.id)])
     }
 }

@@ -84,7 +84,7 @@ import Wire
 
     @Test func whenEveryPortIsHeldItSaysSoAndGoesOnTrying() {
         var d = Dialogue()
-        _ = d.say(.began([WorkerPool(name: "browsers", command: ["w"], ports: 21000...21001, max: 2)], found: []))
+        _ = d.say(.began([WorkerPool(name: "browsers", command: ["w"], ports: Array(21000...21001), max: 2)], found: []))
         _ = d.say(.poolState(state(queued: 1)))
         _ = d.say(.portHeld(place(21000)))
         #expect(d.say(.portHeld(place(21001))).notices.last == .outOfPorts(pool: "browsers", wanted: 1, running: 0))

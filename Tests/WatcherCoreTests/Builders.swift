@@ -72,7 +72,8 @@ struct Bench {
     /// One line for each endpoint of a pool that the consumer believes in.
     func table(_ pool: String = "web") -> [String] {
         (follower.endpoints[PoolID(name: pool)] ?? [:]).values.map { endpoint in
-            endpoint.addresses.map(\.description).joined(separator: " ") + (endpoint.isUsable ? "" : " unusable") + (endpoint.isLocal ? " local" : "")
+            endpoint.addresses.map(\.description).joined(separator: " ") + (endpoint.isUsable ? "" : " unusable")
+                + (endpoint.isLocal ? " local" : "")
         }.sorted()
     }
 }
@@ -99,7 +100,11 @@ struct Follower {
             endpoints = incoming ?? [:]
             incoming = nil
         case .upsert(let pool, let endpoint):
-            if incoming == nil { endpoints[pool, default: [:]][endpoint.id] = endpoint } else { incoming?[pool, default: [:]][endpoint.id] = endpoint }
+            if incoming == nil {
+                endpoints[pool, default: [:]][endpoint.id] = endpoint
+            } else {
+                incoming?[pool, default: [:]][endpoint.id] = endpoint
+            }
         case .remove(let pool, let id):
             #expect(incoming == nil)
             endpoints[pool]?[id] = nil
@@ -124,7 +129,8 @@ func makeSlice(_ name: String, service: String = "web", _ addresses: [String], r
         endpoints: addresses.map { text in
             let parts = text.split(separator: "=")
             return EndpointSlice.Endpoint(
-                address: String(parts[0]), conditions: ready ? [.ready, .serving] : [.serving], uid: parts.count > 1 ? String(parts[1]) : "")
+                address: String(parts[0]), conditions: ready ? [.ready, .serving] : [.serving], uid: parts.count > 1 ? String(parts[1]) : ""
+            )
         })
 }
 

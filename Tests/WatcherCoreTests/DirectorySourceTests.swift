@@ -135,7 +135,10 @@ import WatcherCore
         let folder = try Folder()
         var watcher = try Watcher(folder.path)
         for last in 1...200 {
-            let handle = try FileHandle(forUpdating: { try folder.write("x", ""); return folder.url("x") }())
+            let handle = try FileHandle(
+                forUpdating: {
+                    try folder.write("x", ""); return folder.url("x")
+                }())
             try handle.close()
             let descriptor = open(folder.url("a.yaml").path, O_WRONLY | O_CREAT, 0o644)
             let bytes = Array(text("10.0.0.\(100 + last % 100)").utf8)
@@ -178,7 +181,8 @@ import WatcherCore
         try elsewhere.remove("real")
         watcher.scan()
         #expect(watcher.table == ["10.0.0.1:80", "10.0.0.2:80"])
-        #expect(watcher.detail == "\(folder.path)/a.yaml: No such file or directory; create it, or correct the link or setting that names it")
+        #expect(
+            watcher.detail == "\(folder.path)/a.yaml: No such file or directory; create it, or correct the link or setting that names it")
         try folder.remove("a.yaml")
         watcher.hear()
         #expect(watcher.table == ["10.0.0.2:80"])
@@ -277,7 +281,9 @@ import WatcherCore
         let folder = try Folder()
         try folder.write("a.yaml", text("10.0.0.1"))
         var watcher = try Watcher(folder.path)
-        let most = Int(try String(contentsOfFile: "/proc/sys/fs/inotify/max_queued_events", encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines))
+        let most = Int(
+            try String(contentsOfFile: "/proc/sys/fs/inotify/max_queued_events", encoding: .utf8).trimmingCharacters(
+                in: .whitespacesAndNewlines))
         // Two names in turn, because the kernel joins equal events.
         for number in 0...((most ?? 16_384) / 2 + 100) {
             for name in ["x.yaml", "y.yaml"] {

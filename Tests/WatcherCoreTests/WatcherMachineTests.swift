@@ -147,7 +147,9 @@ import Wire
 
     @Test func anObjectTwiceInOneFileIsTheLastOfThem() {
         var bench = Bench()
-        bench.start(("a.yaml", Manifest(slices: [makeSlice("same", ["10.0.0.1"]), makeSlice("same", ["10.0.0.2"])])), ("b.yaml", manifest("same", "10.0.0.3")))
+        bench.start(
+            ("a.yaml", Manifest(slices: [makeSlice("same", ["10.0.0.1"]), makeSlice("same", ["10.0.0.2"])])),
+            ("b.yaml", manifest("same", "10.0.0.3")))
         #expect(bench.notices().contains(.repeated("EndpointSlice shop/same", files: ["a.yaml"])))
         bench.handle(.fileRemoved("b.yaml"), .settled)
         #expect(bench.table() == ["10.0.0.2:80"])
@@ -157,11 +159,35 @@ import Wire
 
     @Test func otherKindsAreNamedOnce() {
         var bench = Bench()
-        let ignored = Manifest(ignored: [.init(apiVersion: "apps/v1", kind: "Deployment"), .init(apiVersion: "apps/v1", kind: "Deployment")])
+        let ignored = Manifest(ignored: [
+            .init(apiVersion: "apps/v1", kind: "Deployment"), .init(apiVersion: "apps/v1", kind: "Deployment"),
+        ])
         bench.start(("a.yaml", ignored))
         #expect(bench.notices().contains(.ignored(file: "a.yaml", kinds: ["apps/v1 Deployment"])))
         bench.handle(.fileLoaded("a.yaml", ignored), .settled)
         #expect(bench.notices().isEmpty)
+    }
+
+    @Test func aLongOrUglyProblemStillFitsIntoAMessage() {
+        var bench = Bench()
+        bench.start()
+        bench.handle(.fileBroken("a.yaml", problem: "key \u{1}\n" + String(repeating: "ü", count: 10_000)), .settled)
+        let detail = bench.follower.health?.detail ?? ""
+        #expect(detail.hasPrefix("key \\u{1}\\u{a}üü"))
+        var writer = ByteWriter()
+        EndpointsMessage.source(SourceHealth(state: .stale, detail: detail)).encode(into: &writer)
+        var reader = ByteReader(writer.bytes)
+        #expect(throws: Never.self) { try EndpointsMessage.decode(from: &reader) }
+    }
+
+    @Test func aThousandEqualMistakesAreNotAThousandLines() {
+        var bench = Bench(pools: [pool("web", port: .name("grpc"))])
+        bench.start(("a.yaml", Manifest(slices: (0..<1000).map { makeSlice("s\($0)", ["10.0.0.1"]) })))
+        let notices = bench.notices()
+        #expect(notices.count == 22)
+        #expect(notices.contains(.furtherProblems(980)))
+        #expect(bench.machine.problems.count == 101)
+        #expect(bench.machine.problems.last == "and 900 more")
     }
 
     // MARK: Local workers
@@ -180,18 +206,21 @@ import Wire
     @Test func aScalerThatDiesLeavesItsWorkers() {
         var bench = Bench()
         bench.start()
-        bench.handle(.workersLinkUp, .workersSaid(.snapshotBegin), .workersSaid(.snapshotEnd), .workersSaid(.upsert(pool: web, worker(21000))))
+        bench.handle(
+            .workersLinkUp, .workersSaid(.snapshotBegin), .workersSaid(.snapshotEnd), .workersSaid(.upsert(pool: web, worker(21000))))
         bench.handle(.workersSaid(.upsert(pool: web, worker(21001))), .workersLinkDown)
         #expect(bench.table() == ["127.0.0.1:21000 local", "127.0.0.1:21001 local"])
         bench.handle(.workersLinkUp, .workersSaid(.snapshotBegin), .workersSaid(.upsert(pool: web, worker(21002))), .workersLinkDown)
         #expect(bench.table() == ["127.0.0.1:21000 local", "127.0.0.1:21001 local"], "a snapshot that was cut is none")
-        bench.handle(.workersLinkUp, .workersSaid(.snapshotBegin), .workersSaid(.upsert(pool: web, worker(21001))), .workersSaid(.snapshotEnd))
+        bench.handle(
+            .workersLinkUp, .workersSaid(.snapshotBegin), .workersSaid(.upsert(pool: web, worker(21001))), .workersSaid(.snapshotEnd))
         #expect(bench.table() == ["127.0.0.1:21001 local"])
     }
 
     @Test func localWorkersAreToldWhileTheSourceIsUnknown() {
         var bench = Bench()
-        bench.handle(.workersLinkUp, .workersSaid(.snapshotBegin), .workersSaid(.upsert(pool: web, worker(21000))), .workersSaid(.snapshotEnd))
+        bench.handle(
+            .workersLinkUp, .workersSaid(.snapshotBegin), .workersSaid(.upsert(pool: web, worker(21000))), .workersSaid(.snapshotEnd))
         #expect(bench.table() == ["127.0.0.1:21000 local"])
         #expect(bench.follower.health?.state == .unknown)
     }
@@ -207,9 +236,15 @@ import Wire
 
     @Test func oneWorkerUnderTwoNamesIsServedOnce() {
         var bench = Bench()
-        bench.start(("a.yaml", Manifest(slices: [EndpointSlice(
-            metadata: ObjectMetadata(key: ObjectKey(namespace: "shop", name: "a"), serviceName: "web"), addressType: .ipv4,
-            ports: [.init(number: 21000)], endpoints: [.init(address: "127.0.0.1"), .init(address: "127.0.0.2")])])))
+        bench.start(
+            (
+                "a.yaml",
+                Manifest(slices: [
+                    EndpointSlice(
+                        metadata: ObjectMetadata(key: ObjectKey(namespace: "shop", name: "a"), serviceName: "web"), addressType: .ipv4,
+                        ports: [.init(number: 21000)], endpoints: [.init(address: "127.0.0.1"), .init(address: "127.0.0.2")])
+                ])
+            ))
         #expect(bench.table() == ["127.0.0.1:21000", "127.0.0.2:21000"])
         bench.handle(.workersSaid(.upsert(pool: web, worker(21000))))
         #expect(bench.table() == ["127.0.0.1:21000 local", "127.0.0.2:21000"])
@@ -245,7 +280,9 @@ import Wire
         var bench = Bench()
         bench.handle(.restored(saved(.seconds(90), pod("10.0.0.1:80"), pod("10.0.0.9:80"))))
         #expect(bench.table() == ["10.0.0.1:80", "10.0.0.9:80"])
-        #expect(bench.follower.health == SourceHealth(state: .stale, age: .seconds(90), detail: "serving the saved state until the source is read"))
+        #expect(
+            bench.follower.health
+                == SourceHealth(state: .stale, age: .seconds(90), detail: "serving the saved state until the source is read"))
         bench.handle(.fileLoaded("a.yaml", manifest("a", "10.0.0.1", "10.0.0.2")), .settled)
         #expect(bench.table() == ["10.0.0.1:80", "10.0.0.9:80"], "not before the source is read whole")
         _ = bench.take()
@@ -268,7 +305,9 @@ import Wire
     @Test func whatABrokenFileMayHoldIsKeptFromTheSavedState() {
         var bench = Bench()
         bench.handle(.restored(saved(.seconds(5), pod("10.0.0.1:80"), pod("10.0.0.2:80"))))
-        bench.handle(.fileLoaded("a.yaml", manifest("a", "10.0.0.1")), .fileBroken("b.yaml", problem: "no"), .scanCompleted(files: ["a.yaml", "b.yaml"]))
+        bench.handle(
+            .fileLoaded("a.yaml", manifest("a", "10.0.0.1")), .fileBroken("b.yaml", problem: "no"),
+            .scanCompleted(files: ["a.yaml", "b.yaml"]))
         #expect(bench.table() == ["10.0.0.1:80", "10.0.0.2:80"])
         #expect(bench.follower.health?.state == .stale)
         bench.handle(.fileLoaded("a.yaml", manifest("a")), .settled)
@@ -283,7 +322,8 @@ import Wire
         bench.handle(.restored(saved(.zero, worker(21000), worker(21001), pod("10.0.0.1:80"))))
         bench.start(("a.yaml", manifest("a", "10.0.0.1")))
         #expect(bench.table() == ["10.0.0.1:80", "127.0.0.1:21000 local", "127.0.0.1:21001 local"])
-        bench.handle(.workersLinkUp, .workersSaid(.snapshotBegin), .workersSaid(.upsert(pool: web, worker(21001))), .workersSaid(.snapshotEnd))
+        bench.handle(
+            .workersLinkUp, .workersSaid(.snapshotBegin), .workersSaid(.upsert(pool: web, worker(21001))), .workersSaid(.snapshotEnd))
         #expect(bench.table() == ["10.0.0.1:80", "127.0.0.1:21001 local"])
     }
 
@@ -342,6 +382,8 @@ import Wire
         #expect(bench.table("api") == ["10.0.0.2:80"])
         bench.handle(.reconfigured(pools: [pool("api"), pool("web", port: .name("grpc"))], localPools: []))
         #expect(bench.table().isEmpty)
-        #expect(bench.notices().contains(.problem(.noSuchPort(.name("grpc"), pool: "web", slice: ObjectKey(namespace: "shop", name: "a"), has: "http 80"))))
+        #expect(
+            bench.notices().contains(
+                .problem(.noSuchPort(.name("grpc"), pool: "web", slice: ObjectKey(namespace: "shop", name: "a"), has: "http 80"))))
     }
 }

@@ -45,7 +45,11 @@ import Wire
                 incoming = nil
                 forgetKept { whole[$0]?[$1.id] != nil || $1.isLocal }
             case .upsert(let pool, let endpoint):
-                if incoming != nil { incoming?[pool, default: [:]][endpoint.id] = endpoint } else { local[pool, default: [:]][endpoint.id] = endpoint }
+                if incoming != nil {
+                    incoming?[pool, default: [:]][endpoint.id] = endpoint
+                } else {
+                    local[pool, default: [:]][endpoint.id] = endpoint
+                }
                 if incoming == nil { forgetKept { $0 == pool && $1.id == endpoint.id } }
             case .remove(let pool, let id):
                 if incoming != nil { incoming?[pool]?[id] = nil } else { local[pool]?[id] = nil }
@@ -66,7 +70,9 @@ import Wire
             for (pool, endpoints) in source { all[pool, default: [:]].merge(endpoints) { $1 } }
             for pool in all.keys {
                 let taken = Set((local[pool] ?? [:]).values.flatMap(\.addresses))
-                all[pool] = all[pool]?.filter { $0.value.uid != $0.value.addresses[0].description || !taken.contains($0.value.addresses[0]) }
+                all[pool] = all[pool]?.filter {
+                    $0.value.uid != $0.value.addresses[0].description || !taken.contains($0.value.addresses[0])
+                }
             }
             for (pool, endpoints) in local { all[pool, default: [:]].merge(endpoints) { $1 } }
             return all.filter { !$0.value.isEmpty }
@@ -161,7 +167,8 @@ import Wire
                 return
             }
             let expected: SourceHealth.State =
-                reference.isComplete || bench.machine.isKnown ? (bench.machine.health(at: bench.now).state == .live ? .live : .stale) : .unknown
+                reference.isComplete || bench.machine.isKnown
+                ? (bench.machine.health(at: bench.now).state == .live ? .live : .stale) : .unknown
             #expect(bench.follower.health?.state == expected)
         }
     }

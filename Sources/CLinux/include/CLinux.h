@@ -113,6 +113,8 @@ static const uint32_t LH_EPOLLIN = EPOLLIN, LH_EPOLLOUT = EPOLLOUT, LH_EPOLLRDHU
 
 // Bytes
 
+/// open(2), always close-on-exec. Flags as in fcntl.h; `mode` for O_CREAT.
+static inline long lh_open(const char *path, int flags, mode_t mode) { return LH_RESULT(open(path, flags | O_CLOEXEC, mode)); }
 static inline long lh_close(int fd) { return LH_RESULT(close(fd)); }
 static inline long lh_read(int fd, void *p, size_t n) { return LH_RESULT(read(fd, p, n)); }
 static inline long lh_write(int fd, const void *p, size_t n) { return LH_RESULT(write(fd, p, n)); }
@@ -255,7 +257,41 @@ long lh_signalfd_read(int fd);
 /// The soft RLIMIT_NOFILE after raising it to the hard one.
 long lh_raise_descriptor_limit(void);
 
+/// environ(7).
+char *const *lh_environment(void);
+
+/// What a child process is started with. Everything is prepared before the fork: between fork and exec nothing is allocated.
+struct lh_spawn {
+    const char *path;
+    char *const *argv;
+    char *const *envp;
+    /// Becomes standard output and standard error; -1 inherits both. Standard input is /dev/null.
+    int output;
+    /// Become 3, 4, … without close-on-exec.
+    const int *passed;
+    int passed_count;
+    /// A session of its own: no terminal, and a process group that can be signalled whole.
+    int new_session;
+    /// PR_SET_PDEATHSIG; 0 is none.
+    int death_signal;
+    /// Where in `envp` the child writes its own pid as decimal text with a terminating zero (at least 12 bytes), or NULL.
+    char *own_pid;
+};
+
+/// Forks and executes; signals are at their defaults and unblocked in the child. Returns the pid, or the negated errno of whatever
+/// failed, exec included (then no child is left).
+long lh_spawn_process(const struct lh_spawn *what);
+
+/// Reaps one child if it has ended: its pid, 0 when none has, or -ECHILD. `pid` -1 is any. `*status` as of waitpid(2).
+static inline long lh_reap(int pid, int *status) { return LH_RESULT(waitpid(pid, status, WNOHANG)); }
+static inline long lh_kill(int pid, int signal) { return LH_RESULT(kill(pid, signal)); }
+static inline long lh_prctl_subreaper(int on) { return LH_RESULT(prctl(PR_SET_CHILD_SUBREAPER, on)); }
+
+/// A datagram with its sender's pid (SCM_CREDENTIALS); `*pid` is 0 when the kernel gave none.
+long lh_receive_credentials(int fd, void *bytes, size_t n, int *pid);
+
 static inline long lh_fcntl_nonblock(int fd) { return LH_RESULT(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)); }
+static inline long lh_fcntl_block(int fd) { return LH_RESULT(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK)); }
 static inline long lh_set_cloexec(int fd, int on) { return LH_RESULT(fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0)); }
 static inline long lh_prctl_pdeathsig(int signal) { return LH_RESULT(prctl(PR_SET_PDEATHSIG, signal)); }
 static inline long lh_ignore_sigpipe(void) { return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -(long)errno : 0; }
@@ -266,7 +302,6 @@ static inline long lh_inotify_remove(int fd, int watch) { return LH_RESULT(inoti
 
 // Files
 
-static inline long lh_open(const char *path, int flags, mode_t mode) { return LH_RESULT(open(path, flags | O_CLOEXEC, mode)); }
 static inline long lh_stat(const char *path, int follow, struct stat *out) { return LH_RESULT(follow ? stat(path, out) : lstat(path, out)); }
 static inline long lh_fstat(int fd, struct stat *out) { return LH_RESULT(fstat(fd, out)); }
 static inline long lh_fsync(int fd) { return LH_RESULT(fsync(fd)); }

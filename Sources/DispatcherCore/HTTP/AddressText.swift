@@ -131,7 +131,7 @@ extension SocketAddress {
                 i += 1
             }
         }
-        guard hasGap || frontGroups == 8 else { return nil }
+        guard hasGap ? frontGroups + backGroups < 8 : frontGroups == 8 else { return nil }
         let value = (frontGroups == 0 ? 0 : front << UInt128(16 * (8 - frontGroups))) | back
         return (UInt64(truncatingIfNeeded: value >> 64), UInt64(truncatingIfNeeded: value))
     }

@@ -28,7 +28,7 @@ public struct Answer: Hashable, Sendable {
     }
 
     /// The answer to a refused head.
-    public init(_ refusal: Refusal) {
+    public init(_ refusal: HeadRefusal) {
         self.init(.problem(refusal.reason), for: refusal.traits, closes: true)
     }
 

@@ -2,7 +2,7 @@
 public enum BodyFraming: Hashable, Sendable, BitwiseCopyable {
     /// There is no body, whatever the fields say.
     case none
-    /// Exactly this many bytes, at most `Int64.max`.
+    /// Exactly this many bytes, at most ``HTTPLimits/bodyBytes``.
     case length(UInt64)
     /// See ``ChunkScanner``.
     case chunked

@@ -64,7 +64,7 @@ extension UnsafeRawBufferPointer {
         return slice(start, end)
     }
 
-    /// Decimal digits only, no sign, at least one, at most `Int64.max`; nil otherwise.
+    /// Decimal digits only, no sign, 1 to 20 of them, no overflow; nil otherwise.
     func decimal() -> UInt64? {
         guard (1...20).contains(count) else { return nil }
         var value: UInt64 = 0
@@ -75,6 +75,6 @@ extension UnsafeRawBufferPointer {
             if overflow || overflow2 { return nil }
             value = sum
         }
-        return value <= UInt64(Int64.max) ? value : nil
+        return value
     }
 }

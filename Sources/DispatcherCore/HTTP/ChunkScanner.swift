@@ -122,7 +122,7 @@ public struct ChunkScanner: Hashable, Sendable, BitwiseCopyable {
         return .refused
     }
 
-    /// `chunk-size [ chunk-ext ] CRLF`: at most 16 digits and `Int64.max`, no blank around the size.
+    /// `chunk-size [ chunk-ext ] CRLF`: at most 16 digits, no blank around the size.
     private mutating func size(_ bytes: UnsafeRawBufferPointer) -> Step {
         var value: UInt64 = 0
         var i = 0
@@ -132,7 +132,7 @@ public struct ChunkScanner: Hashable, Sendable, BitwiseCopyable {
             i += 1
         }
         guard i < bytes.count else { return .needMore }
-        guard i > 0, value <= UInt64(Int64.max) else { return fail() }
+        guard i > 0, value <= HTTPLimits.bodyBytes else { return fail() }
         if bytes[i] == .semicolon {
             let start = i
             var quoted = QuotedState.outside

@@ -104,18 +104,19 @@ extension FieldName {
     /// Whether a trailer section may carry a field of this name (RFC 9110 §6.5.1): nothing that frames, routes,
     /// authenticates or describes the content.
     static func isAllowedInTrailers(_ name: UnsafeRawBufferPointer) -> Bool {
-        let known = FieldName(name)
-        guard known == .other else { return false }
+        guard FieldName(name) == .other, !name.starts(ignoringCase: "proxy-") else { return false }
         switch name.count {
         case 5: return !name.isEqual(ignoringCase: "range")
         case 6: return !name.isEqual(ignoringCase: "cookie")
         case 7: return !name.isEqual(ignoringCase: "trailer")
         case 10: return !name.isEqual(ignoringCase: "set-cookie")
         case 12: return !(name.isEqual(ignoringCase: "content-type") || name.isEqual(ignoringCase: "max-forwards"))
-        case 13: return !(name.isEqual(ignoringCase: "authorization") || name.isEqual(ignoringCase: "content-range")
-            || name.isEqual(ignoringCase: "cache-control"))
+        case 13:
+            return
+                !(name.isEqual(ignoringCase: "authorization") || name.isEqual(ignoringCase: "content-range")
+                || name.isEqual(ignoringCase: "cache-control"))
         case 16: return !(name.isEqual(ignoringCase: "content-encoding") || name.isEqual(ignoringCase: "www-authenticate"))
-        default: return !name.starts(ignoringCase: "proxy-")
+        default: return true
         }
     }
 }

@@ -8,6 +8,8 @@ public enum HTTPLimits {
     static let nominations = 32
     /// Longest affinity key that counts; a longer one is no key.
     public static let affinityBytes = 128
+    /// Longest body by its Content-Length, and longest chunk: so much that sums of a few never overflow an `Int`.
+    public static let bodyBytes: UInt64 = 1 << 60
     /// Most bytes of extensions behind one chunk's size.
     public static let chunkExtensionBytes = 256
     /// Longest trailer line, and all of them together.

@@ -20,7 +20,7 @@ struct MessageFields: BitwiseCopyable {
 
     /// A second length is refused even when it is the same: RFC 9110 §8.6 allows it, and nobody honest sends it.
     mutating func readContentLength(_ value: UnsafeRawBufferPointer) -> Bool {
-        guard contentLength == nil, let length = value.decimal() else { return false }
+        guard contentLength == nil, let length = value.decimal(), length <= HTTPLimits.bodyBytes else { return false }
         contentLength = length
         return true
     }

@@ -36,9 +36,10 @@ extension ProxyHeader {
         for i in 0..<min(bytes.count, word.utf8CodeUnitCount) where bytes[i] != word.utf8Start[i] { return .refused }
         guard bytes.count > word.utf8CodeUnitCount else { return .needMore }
         let view = bytes.slice(0, min(bytes.count, 107))
-        guard let cr = view.firstIndex(of: .cr) else { return view.count < 107 && view.allSatisfy(\.isLineText) ? .needMore : .refused }
-        guard cr + 1 < view.count else { return cr + 1 < 107 ? .needMore : .refused }
-        guard view[cr + 1] == .lf, view.slice(0, cr).allSatisfy(\.isLineText) else { return .refused }
+        let cr = view.firstIndex(of: .cr) ?? view.count
+        guard cr + 2 <= 107, view.slice(0, cr).allSatisfy(\.isLineText) else { return .refused }
+        guard cr + 1 < view.count else { return .needMore }
+        guard view[cr + 1] == .lf else { return .refused }
         let line = view.slice(word.utf8CodeUnitCount, cr)
         if line.isExactly("UNKNOWN") || line.slice(0, 8).isExactly("UNKNOWN ") {
             return .header(ProxyHeader(length: cr + 2, source: nil, destination: nil))

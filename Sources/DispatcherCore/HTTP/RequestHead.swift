@@ -42,12 +42,12 @@ public enum RequestParse: Sendable {
     /// Valid so far: more bytes are needed.
     case needMore
     /// Answer with this and close: what follows cannot be told apart from the request.
-    case refused(Refusal)
+    case refused(HeadRefusal)
     case request(RequestHead)
 }
 
 /// Why a head was refused, and what its answer must look like.
-public struct Refusal: Hashable, Sendable {
+public struct HeadRefusal: Hashable, Sendable {
     public var reason: Reason
     /// ``CallerTraits/isHead`` and ``CallerTraits/isHTTP10`` as far as the head got.
     public var traits: CallerTraits

@@ -24,21 +24,21 @@ public struct RequestParser: ~Copyable {
         var head = RequestHead()
         switch head.readRequestLine(view) {
         case .needMore: return needMore(view, head)
-        case .refused(let reason): return .refused(Refusal(reason, head.traits))
+        case .refused(let reason): return .refused(HeadRefusal(reason, head.traits))
         case .end(let start):
             switch fields.scan(view, from: start) {
             case .needMore: return needMore(view, head)
-            case .bad: return .refused(Refusal(.badRequest, head.traits))
-            case .tooMany: return .refused(Refusal(.headTooLarge, head.traits))
+            case .bad: return .refused(HeadRefusal(.badRequest, head.traits))
+            case .tooMany: return .refused(HeadRefusal(.headTooLarge, head.traits))
             case .end(let end): head.length = end
             }
         }
-        if let reason = readFields(&head, view, from: peer, under: rules) { return .refused(Refusal(reason, head.traits)) }
+        if let reason = readFields(&head, view, from: peer, under: rules) { return .refused(HeadRefusal(reason, head.traits)) }
         return .request(head)
     }
 
     private func needMore(_ view: UnsafeRawBufferPointer, _ head: RequestHead) -> RequestParse {
-        view.count < mostBytes ? .needMore : .refused(Refusal(.headTooLarge, head.traits))
+        view.count < mostBytes ? .needMore : .refused(HeadRefusal(.headTooLarge, head.traits))
     }
 }
 

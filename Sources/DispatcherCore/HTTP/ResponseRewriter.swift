@@ -79,7 +79,7 @@ extension ResponseParser {
         _ head: ResponseHead, _ bytes: UnsafeRawBufferPointer, isHTTP10: Bool, keeps: Bool, into sink: inout ByteSink
     ) {
         if head.framing == .chunked, !isHTTP10 { sink.append("Transfer-Encoding: chunked\r\n") }
-        if !head.upgrade.isEmpty {
+        if !head.upgrade.isEmpty, !isHTTP10 {
             sink.appendField("Upgrade: ", bytes.slice(head.upgrade))
             sink.append(head.isSwitch || keeps ? "Connection: Upgrade\r\n" : "Connection: Upgrade, close\r\n")
         } else if !keeps {

@@ -166,7 +166,8 @@ public struct RouteTable: Sendable {
         var path = path
         return path.withUTF8 { utf8 -> [UInt8]? in
             let bytes = UnsafeRawBufferPointer(utf8)
-            guard bytes.first == .slash, isUnambiguous(path: bytes), bytes.allSatisfy({ $0 &- 0x21 < 0x5e && $0 != 0x23 && $0 != .question })
+            guard bytes.first == .slash, isUnambiguous(path: bytes),
+                bytes.allSatisfy({ $0 &- 0x21 < 0x5e && $0 != 0x23 && $0 != .question })
             else { return nil }
             var normal: [UInt8] = []
             var reader = PathBytes(bytes)

@@ -44,9 +44,10 @@ public struct TrustRules: Sendable {
         return false
     }
 
-    /// The peer of a connection with what it is believed: worked out once per connection.
+    /// The peer of a connection with what it is believed: worked out once per connection, and once more for the
+    /// source of its PROXY header, because who is trusted to forward connections has not written their heads.
     public func peer(_ address: SocketAddress?) -> Peer {
-        Peer(address: address?.unmapped, believed: trusts(address) ? headers.union(.anybody) : .anybody)
+        Peer(address: address, believed: trusts(address) ? headers.union(.anybody) : .anybody)
     }
 }
 
@@ -56,8 +57,9 @@ public struct Peer: Hashable, Sendable {
     public var address: SocketAddress?
     public var believed: Believed
 
+    /// An IPv4-mapped IPv6 address is kept as the IPv4 address that it is.
     public init(address: SocketAddress?, believed: Believed) {
-        self.address = address
+        self.address = address?.unmapped
         self.believed = believed
     }
 }

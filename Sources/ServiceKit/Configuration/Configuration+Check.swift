@@ -32,7 +32,8 @@ extension Configuration {
     private func check(_ pool: PoolConfiguration, at key: String, _ reading: inout ConfigurationReading) {
         let hasService = reading.isGiven("\(key).service")
         let hasWorkers = reading.isGiven("\(key).workers")
-        if !hasService, !hasWorkers {
+        // Without a name it is not much of a pool, and that was said already.
+        if !hasService, !hasWorkers, reading.isGiven("\(key).name") {
             reading.complain(about: key, "has neither service nor workers", remedy: "add service: NAMESPACE/NAME, or workers")
         }
         if hasService, !reading.isGiven("source") {
@@ -102,6 +103,7 @@ extension Configuration {
         case (_, true, .tcp):
             reading.complain(
                 about: "\(key).routes", "a tcp listener has one pool: bytes have no host and path", remedy: "write pool: NAME instead")
+        case (false, false, _) where listener.name.isEmpty: break  // not much of a listener, and that was said already
         case (false, false, _): reading.complain(about: key, "has no pool and no routes", remedy: "add pool: NAME")
         case (true, false, _), (false, true, .http): break
         }
@@ -148,7 +150,7 @@ extension Configuration {
 
     private func checkPoolExists(_ name: String, at key: String, _ reading: inout ConfigurationReading) {
         guard pool(named: name) == nil else { return }
-        let names = pools.map(\.name).filter { !$0.isEmpty }
+        let names = Set(pools.map(\.name)).filter { !$0.isEmpty }.sorted()
         let near = nearestWord(to: name, among: names).map { "did you mean \($0)?" }
         reading.complain(
             about: key, "there is no pool named \(name)",

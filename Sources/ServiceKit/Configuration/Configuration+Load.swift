@@ -103,11 +103,14 @@ extension Diagnostic {
             .composer(let context, let problem, let mark, _):
             line = mark.line
             column = mark.column
-            message = context.map { "\(problem) (\($0.text) from line \($0.mark.line))" } ?? problem
+            message = context.map { "\($0.text) (from line \($0.mark.line)): \(problem)" } ?? problem
+            if problem.contains("another document") { remedy = "keep one document; remove the line with ---" }
             if problem.contains("cannot start any token") {
                 remedy = "indent with spaces, not tabs; quote text that begins with a special character"
             }
-            if problem.contains("undefined alias") { remedy = "quote text that begins with *, like \"*\"" }
+            if problem.contains("undefined alias") || context?.text.contains("alias") == true {
+                remedy = "quote text that begins with *, like \"*\""
+            }
         case .duplicatedKeysInMapping(let duplicates, let context):
             line = context.mark.line
             column = context.mark.column

@@ -44,10 +44,11 @@ extension KeyTable where Root == Configuration {
                 onlyProtocol: "", sentence: "What pools and listeners begin with; each may say otherwise."),
             ConfigurationKey(
                 path: "defaults.pool", type: "section", defaultText: "", isRequired: false, needsRestart: false, canHaveDefault: false,
-                onlyProtocol: "", sentence: "Any key of a pool that is marked with *."),
+                onlyProtocol: "", sentence: "What every pool begins with: any of its keys but \(PoolConfiguration.schema.individualKeys)."),
             ConfigurationKey(
                 path: "defaults.listener", type: "section", defaultText: "", isRequired: false, needsRestart: false, canHaveDefault: false,
-                onlyProtocol: "", sentence: "Any key of a listener that is marked with *."),
+                onlyProtocol: "",
+                sentence: "What every listener begins with: any of its keys but \(ListenerConfiguration.schema.individualKeys)."),
         ]
         let key = Key<Root>(
             name: "defaults", traits: [], example: "",
@@ -60,6 +61,10 @@ extension KeyTable where Root == Configuration {
             render: { _ in nil }, documentation: documentation, restartValues: { _, _ in [] })
         keys.append(key)
     }
+}
+
+extension Section {
+    fileprivate var individualKeys: String { keys.filter { $0.traits.contains(.individual) }.map(\.name).joined(separator: ", ") }
 }
 
 /// The section `defaults`, which is gone once pools and listeners have been read.

@@ -64,10 +64,11 @@ struct Section<Root: Hashable & Sendable>: Sendable {
     private func complainAboutUnknown(
         _ word: String, among keys: [Key<Root>], at mark: Mark?, _ path: String, _ onlyDefaults: Bool, _ reading: inout ConfigurationReading
     ) {
-        let place = path.isEmpty ? "at the top of the file" : "in \(path)"
+        let shown = word.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f } && word.utf8.count <= 60 ? word : quoted(word)
+        let key = path.isEmpty ? shown : "\(path).\(shown)"
         if onlyDefaults, self.keys.contains(where: { $0.name == word }) {
             reading.complain(
-                at: mark, path, Complaint("\(quoted(word)) cannot have a default", remedy: "give it where it belongs, one by one"))
+                at: mark, key, Complaint("this key cannot have a default", remedy: "give it where it belongs, one by one"))
             return
         }
         let names = keys.map(\.name)
@@ -80,7 +81,7 @@ struct Section<Root: Hashable & Sendable>: Sendable {
         } else {
             remedy = "valid here: \(names.joined(separator: ", "))"
         }
-        reading.complain(at: mark, path, Complaint("there is no key \(quoted(word)) \(place)", remedy: remedy))
+        reading.complain(at: mark, key, Complaint("there is no such key", remedy: remedy))
     }
 
     /// What is in force, keys in the order of the table.
@@ -137,9 +138,13 @@ public struct ConfigurationKey: Hashable, Sendable {
     public var onlyProtocol: String
     public var sentence: String
 
-    func below(_ prefix: String) -> ConfigurationKey {
+    /// The same key seen from the section around its own, with what holds for all of that section.
+    func below(_ prefix: String, _ traits: KeyTraits) -> ConfigurationKey {
         var copy = self
-        copy.path = path.hasPrefix("[]") ? prefix + path : "\(prefix).\(path)"
+        copy.path = "\(prefix).\(path)"
+        if traits.contains(.individual) { copy.canHaveDefault = false }
+        if traits.contains(.http) { copy.onlyProtocol = "http" }
+        if traits.contains(.tcp) { copy.onlyProtocol = "tcp" }
         return copy
     }
 }
@@ -206,7 +211,8 @@ extension KeyTable {
             name: name, traits: traits, example: "",
             read: { node, key, root, reading in section.read(node, at: key, into: &root[keyPath: property], &reading) },
             render: { section.render($0[keyPath: property]) },
-            documentation: [row(name, "section", traits, "", sentence)] + section.keys.flatMap(\.documentation).map { $0.below(name) },
+            documentation: [row(name, "section", traits, "", sentence)]
+                + section.keys.flatMap(\.documentation).map { $0.below(name, traits) },
             restartValues: { root, key in section.restartValues(root[keyPath: property], key) })
         keys.append(key)
     }
@@ -225,7 +231,8 @@ extension KeyTable {
                 root[keyPath: property] = part
             },
             render: { $0[keyPath: property].map(section.render) },
-            documentation: [row(name, "section", traits, "", sentence)] + section.keys.flatMap(\.documentation).map { $0.below(name) },
+            documentation: [row(name, "section", traits, "", sentence)]
+                + section.keys.flatMap(\.documentation).map { $0.below(name, traits) },
             restartValues: { root, key in root[keyPath: property].map { section.restartValues($0, key) } ?? [] })
         keys.append(key)
     }
@@ -241,7 +248,9 @@ extension KeyTable {
             read: { node, key, root, reading in
                 guard case .sequence(let sequence) = node else {
                     let found = node.isAbsent ? "nothing" : node.kindName
-                    reading.complain(at: node.mark, key, Complaint("expected a list, found \(found)", remedy: "begin each item with - "))
+                    reading.complain(
+                        at: node.mark, key,
+                        Complaint("expected a list, found \(found)", remedy: "write its items below it, each after a dash"))
                     return
                 }
                 for (i, element) in sequence.enumerated() {
@@ -257,9 +266,15 @@ extension KeyTable {
                 return items.isEmpty ? nil : .list(items.map(section.render))
             },
             documentation: [row(name, "list of sections", traits, "", sentence)]
-                + section.keys.flatMap(\.documentation).map { $0.below("\(name)[]") },
+                + section.keys.flatMap(\.documentation).map { $0.below("\(name)[]", traits) },
             restartValues: { root, key in
-                root[keyPath: property].flatMap { item in label(item).map { section.restartValues(item, "\(key)[\($0)]") } ?? [] }
+                // Their set and order count as well, where anything in them needs a restart.
+                let labels = root[keyPath: property].compactMap(label)
+                let below = root[keyPath: property].flatMap { item in
+                    label(item).map { section.restartValues(item, "\(key)[\($0)]") } ?? []
+                }
+                let counts = section.keys.contains { $0.traits.contains(.restart) }
+                return (counts ? [(key, .list(labels.map(ConfigurationValue.text)))] : []) + below
             })
         keys.append(key)
     }

@@ -108,7 +108,7 @@ extension RouteConfiguration {
             "host", \.host, .host,
             "\"*\" for any, a name, or *.example.org for one label or more below it; without port.")
         keys.value(
-            "path", \.path, .urlPath,
+            "path", \.path, .routePath,
             "Whole segments: /a takes /a and /a/b, not /ab; the longest path that matches wins.")
         keys.value("pool", \.pool, .name, traits: .required, example: "browsers", "The pool's name.")
     }

@@ -122,7 +122,7 @@ public struct WorkersConfiguration: Hashable, Sendable {
 
     /// The pause before a crashed worker is started again: `first`, doubling to `most` on repeats.
     public struct Backoff: Hashable, Sendable {
-        public var first = Duration.milliseconds(500)
+        public var first = Duration.milliseconds(250)
         public var most = Duration.seconds(30)
     }
 }

@@ -44,6 +44,17 @@ extension ValueType where Value == String {
         .scalar("URL path", parse: { (text, _) throws(Complaint) in try parseURLPath(text) }, render: { .text($0) })
     }
 
+    /// The same as a prefix of whole segments: a slash at the end says nothing more.
+    static var routePath: ValueType {
+        .scalar(
+            "URL path",
+            parse: { (text, _) throws(Complaint) in
+                let path = try parseURLPath(text)
+                return path.utf8.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+            },
+            render: { .text($0) })
+    }
+
     /// An HTTP token in lower case (RFC 9110 §5.6.2).
     static var token: ValueType {
         .scalar(

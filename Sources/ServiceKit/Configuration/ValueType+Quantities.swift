@@ -108,7 +108,7 @@ private let durationUnits: [(name: String, duration: Duration)] = [
 ]
 
 /// Digits and one unit. Everything else is answered with what it should have been.
-private func parseDuration(_ text: String) throws(Complaint) -> Duration {
+func parseDuration(_ text: String) throws(Complaint) -> Duration {
     if text == "0" { return .zero }
     let digits = text.prefix { $0.isASCII && $0.isNumber }
     let unit = text.dropFirst(digits.count)

@@ -20,7 +20,9 @@ extension ValueType {
             name: name,
             read: { node, key, reading in
                 guard case .scalar(let scalar) = node else {
-                    reading.complain(at: node.mark, key, Complaint("expected one value, found \(node.kindName)", remedy: "write \(name)"))
+                    reading.complain(
+                        at: node.mark, key,
+                        Complaint("expected one value (\(name)), found \(node.kindName)", remedy: "write it on the key's own line"))
                     return nil
                 }
                 if node.isAbsent {

@@ -10,7 +10,9 @@ let friend = Peer(address: SocketAddress(v4: 0x0a00_0001, port: 4711), believed:
 func latin1(_ text: String) -> [UInt8] { text.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) } }
 func text(_ bytes: some Sequence<UInt8>) -> String { String(String.UnicodeScalarView(bytes.map { Unicode.Scalar($0) })) }
 
-func parseRequest(_ bytes: [UInt8], from peer: Peer = stranger, most: Int = HTTPLimits.headBytes, fields: Int = HTTPLimits.fields) -> RequestParse {
+func parseRequest(_ bytes: [UInt8], from peer: Peer = stranger, most: Int = HTTPLimits.headBytes, fields: Int = HTTPLimits.fields)
+    -> RequestParse
+{
     var parser = RequestParser(mostBytes: most, mostFields: fields)
     return bytes.withUnsafeBytes { parser.parse($0, from: peer, under: rules) }
 }
@@ -67,10 +69,12 @@ func rewriteResponse(_ response: [UInt8], for traits: CallerTraits = .keepsAlive
         return Array("web".utf8).withUnsafeBytes { pool in
             Array("pod-7".utf8).withUnsafeBytes { endpoint in
                 let facts = LeaseFacts(
-                    pool: pool, lease: LeaseID(epoch: 17, counter: 4), hold: .microseconds(12_345), dial: .microseconds(200), endpoint: endpoint)
+                    pool: pool, lease: LeaseID(epoch: 17, counter: 4), hold: .microseconds(12_345), dial: .microseconds(200),
+                    endpoint: endpoint)
                 return sunk { sink in
                     parser.rewrite(
-                        head, of: bytes, for: traits, plan: head.plan(for: traits, mayKeep: mayKeep), facts: facts, under: rules, into: &sink)
+                        head, of: bytes, for: traits, plan: head.plan(for: traits, mayKeep: mayKeep), facts: facts, under: rules,
+                        into: &sink)
                 }.text
             }
         }

@@ -1,0 +1,84 @@
+import KeeperCore
+import Model
+import Wire
+
+/// A keeper with `size` endpoints, all leased, and `size` tickets in its queue: the crowd that a release meets.
+struct KeeperCrowd {
+    private var keeper: Keeper
+    private var actions: [Keeper.Action] = []
+    private var leases: [LeaseID] = []
+    private var now = Instant(nanoseconds: 1_000_000_000_000)
+    private var nextTicket: UInt64 = 1
+    private let pool: PoolPolicy
+    private let link = DispatcherID(rawValue: 1)
+    private let size: Int
+
+    init(size: Int) {
+        self.size = size
+        var pool = PoolPolicy(name: "bench")
+        pool.maxQueued = 1_000_000
+        pool.holdTimeout = .seconds(3600)
+        self.pool = pool
+        keeper = Keeper(Keeper.Parameters(epoch: 7), policies: [pool], at: now)
+        handle(.endpoints(.source(SourceHealth(state: .live))))
+        handle(.endpoints(.snapshotBegin(generation: 1)))
+        for number in 0..<size {
+            let endpoint = Endpoint(
+                id: EndpointID(high: 0x4000, low: UInt64(number) &* 0x9e37_79b9_7f4a_7c15), uid: "w\(number)",
+                addresses: [SocketAddress(v4: 0x0a00_0000 + UInt32(number), port: 8080)], node: "node-\(number % 100)")
+            handle(.endpoints(.upsert(pool: pool.id, endpoint)))
+        }
+        handle(.endpoints(.snapshotEnd(generation: 1)))
+        handle(.dispatcherConnected(link, instance: InstanceID(rawValue: 1), seat: "0"))
+        handle(.request(link, .asserted))
+        leases.reserveCapacity(size)
+        for _ in 0..<size { ask() }
+        precondition(leases.count == size, "\(leases.count) leases of \(size)")
+    }
+
+    /// Adds `size` tickets that wait.
+    mutating func fillQueue() { for _ in 0..<size { ask() } }
+
+    /// A lease ends, the first in line is granted the endpoint, and a new job takes its place at the end: one job's whole way.
+    mutating func turnOver(_ count: Int) {
+        for turn in 0..<count {
+            let index = turn % size
+            let released = leases[index]
+            handle(.request(link, .release(released, .served)))
+            leases[index] = leases.removeLast()
+            ask()
+        }
+    }
+
+    /// A lease ends and a new job takes the endpoint at once: nobody waits.
+    mutating func pass(_ count: Int) {
+        for turn in 0..<count {
+            let index = turn % size
+            handle(.request(link, .release(leases[index], .served)))
+            ask()
+            leases[index] = leases.removeLast()
+        }
+    }
+
+    private mutating func ask() {
+        handle(.request(link, .ticket(Ticket(id: TicketID(rawValue: nextTicket), pool: pool.id))))
+        nextTicket += 1
+    }
+
+    private mutating func handle(_ input: Keeper.Input) {
+        now = now + .microseconds(10)
+        actions.removeAll(keepingCapacity: true)
+        keeper.handle(input, at: now, into: &actions)
+        for case .reply(_, .grant(let grant)) in actions { leases.append(grant.lease) }
+    }
+}
+
+func keeperFigures(sizes: [Int], operations: Int) -> [Figure] {
+    sizes.flatMap { size in
+        var crowd = KeeperCrowd(size: size)
+        let idle = measure("keeper: ask, grant, release", size: size, operations: operations) { crowd.pass($0) }
+        crowd.fillQueue()
+        let full = measure("keeper: ask behind a queue, release, grant", size: size, operations: operations) { crowd.turnOver($0) }
+        return [idle, full]
+    }
+}

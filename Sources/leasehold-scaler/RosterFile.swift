@@ -1,0 +1,32 @@
+import CLinux
+import Foundation
+import Linux
+import ScalerCore
+
+/// The file by which a scaler finds the workers of its predecessor. First line: format and boot, then one worker to a line.
+struct RosterFile {
+    let path: String
+    private static var heading: String { "leasehold-workers 1 \(ProcessTable.bootID())" }
+
+    /// Replaces the file as a whole, so that whatever kills us leaves the old one or the new one.
+    func write(_ entries: [RosterEntry]) throws(SystemError) {
+        let text = ([Self.heading] + entries.map(\.line)).joined(separator: "\n") + "\n"
+        let temporary = path + ".new"
+        let file = Descriptor(owning: Int32(try check(lh_open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0o600), "open", temporary)))
+        let bytes = Array(text.utf8)
+        let written = try check(lh_write(file.raw, bytes, bytes.count), "write", temporary)
+        guard written == bytes.count else { throw SystemError(ENOSPC, "write", temporary) }
+        guard rename(temporary, path) == 0 else { throw SystemError(errno, "rename", path) }
+    }
+
+    /// The workers that still live, each verified by pid and start time; empty when there is no file, or one of an earlier boot.
+    func readAlive() -> [RosterEntry] {
+        guard let data = FileManager.default.contents(atPath: path) else { return [] }
+        let lines = String(decoding: data, as: UTF8.self).split(separator: "\n")
+        guard lines.first.map(String.init) == Self.heading else { return [] }
+        return lines.dropFirst().compactMap { RosterEntry(line: $0) }
+            .filter { ProcessTable.startTime(of: $0.process.pid) == $0.process.startTime }
+    }
+
+    func remove() { unlink(path) }
+}

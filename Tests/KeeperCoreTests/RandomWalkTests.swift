@@ -1,0 +1,291 @@
+import Foundation
+import KeeperCore
+import Model
+import Testing
+import Wire
+
+/// A seeded generator (SplitMix64, Steele et al. 2014).
+struct Seeded: RandomNumberGenerator {
+    var state: UInt64
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
+        return z ^ z >> 31
+    }
+    mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
+}
+
+/// Random inputs to a keeper and to the reference, compared after each.
+struct RandomWalk {
+    var random: Seeded
+    var keeper: Keeper
+    let reference: ReferenceKeeper
+    var now = Instant(nanoseconds: 1_000_000_000_000)
+    var log: [String] = []
+    var links: UInt64 = 0
+    var instances: UInt64 = 0
+    var ticketIDs: UInt64 = 0
+    var generation: UInt64 = 0
+    var alive: [InstanceID] = []
+    /// What a dispatcher still has to say, in order.
+    var unsaid: [DispatcherID: [LeasingRequest]] = [:]
+    let names = ["a", "b", "c"]
+    let calm: Int
+
+    static func policies(_ random: inout Seeded, _ names: [String]) -> [PoolPolicy] {
+        names.filter { _ in !random.chance(7) }.map { name in
+            policy(name) {
+                $0.slots = [1, 1, 1, 2, 3].randomElement(using: &random) ?? 1
+                $0.holdTimeout = .milliseconds(Int.random(in: 0...9, using: &random) * 500)
+                $0.noEndpointsTimeout = .milliseconds(Int.random(in: 0...9, using: &random) * 500)
+                $0.maxQueued = [0, 2, 5, 100].randomElement(using: &random) ?? 5
+                $0.order = random.chance(50) ? .spread : .pack
+                switch Int.random(in: 0..<5, using: &random) {
+                case 0: $0.reuse = .never
+                case 1: $0.reuse = .whenReady(settle: .milliseconds(700))
+                default: $0.reuse = .immediate
+                }
+                if random.chance(30) { $0.health = .init(path: "/", interval: .seconds(1), timeout: .milliseconds(100)) }
+            }
+        }
+    }
+
+    init(seed: UInt64) {
+        random = Seeded(state: seed)
+        calm = [0, 50, 80].randomElement(using: &random) ?? 0
+        let parameters = Keeper.Parameters(
+            epoch: 50, adoptWithin: random.chance(50) ? .zero : .milliseconds(900), recoveryGrace: .milliseconds(1500),
+            nodeAvoidance: .seconds(3))
+        let policies = Self.policies(&random, names)
+        let roster = (0..<Int.random(in: 0...2, using: &random)).map {
+            RosterEntry(instance: InstanceID(rawValue: UInt64($0) + 1), seat: "s\($0)")
+        }
+        instances = UInt64(roster.count)
+        alive = roster.map(\.instance)
+        keeper = Keeper(parameters, policies: policies, roster: roster, at: now)
+        reference = ReferenceKeeper(parameters, policies: policies, roster: roster)
+    }
+
+    mutating func pool() -> PoolID { PoolID(name: names.randomElement(using: &random) ?? "a") }
+
+    mutating func endpoint() -> Endpoint {
+        let n = UInt64.random(in: 1...8, using: &random)
+        let conditions: Endpoint.Conditions = random.chance(75) ? .ready : random.chance(50) ? [] : [.ready, .terminating]
+        return worker(n, conditions, node: ["", "n1", "n2"][Int(n % 3)], local: n > 4)
+    }
+
+    mutating func pickLink() -> DispatcherID? {
+        reference.processes.values.compactMap(\.link).sorted { $0.rawValue < $1.rawValue }
+            .randomElement(using: &random)
+    }
+
+    mutating func pickLease() -> (DispatcherID, ReferenceKeeper.Lease)? {
+        guard let lease = reference.leases.randomElement(using: &random) else { return nil }
+        guard let link = random.chance(97) ? reference.processes[lease.instance]?.link : pickLink() else { return nil }
+        return (link, lease)
+    }
+
+    mutating func ticket(on link: DispatcherID) -> Keeper.Input {
+        ticketIDs += 1
+        let budget: Duration? = random.chance(50) ? nil : .milliseconds(Int.random(in: 0...6, using: &random) * 400)
+        let age = Duration.milliseconds(random.chance(60) ? 0 : Int.random(in: 0...2000, using: &random))
+        let repeated = random.chance(1) ? ticketIDs / 2 : ticketIDs
+        return .request(
+            link,
+            .ticket(
+                Ticket(id: TicketID(rawValue: repeated), pool: pool(), age: age, budget: budget, isRequeued: random.chance(15))))
+    }
+
+    /// What a dispatcher that has connected says: its leases, its tickets, the end. It may have forgotten some.
+    mutating func telling(_ instance: InstanceID) -> [LeasingRequest] {
+        var said: [LeasingRequest] = []
+        for lease in reference.leases where (lease.instance == instance && random.chance(90)) || random.chance(1) {
+            said.append(assertion(lease.id, lease.pool, lease.endpoint, isEnding: lease.isEnding || random.chance(10), lease.isProbe))
+        }
+        if random.chance(20) {
+            let old = LeaseID(epoch: UInt64.random(in: 1...49, using: &random), counter: UInt64.random(in: 1...500, using: &random))
+            said.append(assertion(old, pool(), endpoint().id, isEnding: random.chance(30), false))
+        }
+        if random.chance(2) {
+            said.append(assertion(LeaseID(epoch: 50, counter: 3), pool(), endpoint().id, isEnding: false, false))
+        }
+        for waiting in reference.tickets where waiting.instance == instance && random.chance(85) {
+            said.append(
+                .ticket(
+                    Ticket(
+                        id: waiting.id, pool: waiting.pool, age: now - waiting.arrival, budget: waiting.budget,
+                        isRequeued: waiting.isRequeued)))
+        }
+        return said + [.asserted]
+    }
+
+    func assertion(_ lease: LeaseID, _ pool: PoolID, _ endpoint: EndpointID, isEnding: Bool, _ isProbe: Bool) -> LeasingRequest {
+        .assertLease(
+            AssertedLease(
+                lease: lease, pool: pool, endpoint: endpoint, address: SocketAddress(v4: 1, port: 1), isEnding: isEnding, isProbe: isProbe))
+    }
+
+    mutating func connect(_ instance: InstanceID) throws {
+        links += 1
+        let link = DispatcherID(rawValue: links)
+        try step(.dispatcherConnected(link, instance: instance, seat: "s\(instance.rawValue)"))
+        unsaid[link] = telling(instance)
+    }
+
+    mutating func step(_ input: Keeper.Input) throws {
+        log.append("\(now.nanoseconds / 1_000_000)ms \(input)")
+        var actions: [Keeper.Action] = []
+        let pools = reference.pools.keys.map { ($0, keeper.state(of: $0, at: now)) }
+        keeper.handle(input, at: now, into: &actions)
+        if ProcessInfo.processInfo.environment["LEASEHOLD_TRACE"] != nil { print(log.last ?? "", "->", actions) }
+        keeper.checkInvariants()
+        try reference.follow(input, at: now, actions)
+        for (pool, before) in pools {
+            let after = keeper.state(of: pool, at: now)
+            if after != reference.state(of: pool) {
+                throw ReferenceKeeper.Disagreement(
+                    description: "state \(String(describing: after)), expected \(String(describing: reference.state(of: pool)))")
+            }
+            let told = actions.filter { $0 == .poolChanged(pool) }.count
+            if told > 1 { throw ReferenceKeeper.Disagreement(description: "a pool changed twice") }
+            if before != after, told == 0, before?.oldestWait == after?.oldestWait {
+                throw ReferenceKeeper.Disagreement(description: "a pool changed in silence")
+            }
+            for report in keeper.endpointReports(of: pool, at: now)
+            where report.state != reference.state(report.endpoint.id, in: pool) {
+                throw ReferenceKeeper.Disagreement(description: "endpoint \(report.endpoint.name) is \(report.state)")
+            }
+        }
+        if keeper.isRecovering != reference.isRecovering { throw ReferenceKeeper.Disagreement(description: "recovery differs") }
+        if keeper.nextWake < now + .zero, keeper.nextWake < now { try step(.wake) }
+    }
+
+    mutating func run(steps: Int) throws {
+        for _ in 0..<steps { try randomStep() }
+    }
+
+    private mutating func randomStep() throws {
+        let speaking = unsaid.keys.sorted { $0.rawValue < $1.rawValue }
+        if let link = speaking.randomElement(using: &random), random.chance(70) {
+            let said = unsaid[link]?.removeFirst()
+            if unsaid[link]?.isEmpty ?? true { unsaid[link] = nil }
+            if let said { try step(.request(link, said)) }
+            return
+        }
+        // Get going again when everything has stopped.
+        if random.chance(20) {
+            if let instance = alive.randomElement(using: &random), reference.processes[instance]?.link == nil {
+                return try connect(instance)
+            }
+            if alive.isEmpty {
+                instances += 1
+                alive.append(InstanceID(rawValue: instances))
+                return try connect(InstanceID(rawValue: instances))
+            }
+            if reference.snapshots == 0 { return try snapshot() }
+            if random.chance(30) { return try step(.operated(.resume(pool()))) }
+        }
+        // Calm walks are mostly jobs; wild ones are mostly what goes wrong around them.
+        switch Int.random(in: 0..<(random.chance(calm) ? 56 : 100), using: &random) {
+        case 0..<25: if let link = pickLink() { try step(ticket(on: link)) }
+        case 25..<29:
+            guard let waiting = reference.tickets.randomElement(using: &random) else { return }
+            if let link = reference.processes[waiting.instance]?.link { try step(.request(link, .cancel(waiting.id))) }
+        case 29..<47:
+            guard let (link, lease) = pickLease() else { return }
+            let outcomes: [Outcome] =
+                lease.isProbe
+                ? [.probePassed, .probePassed, .probeFailed]
+                : [.served, .served, .served]
+                    + Outcome.allCases.filter {
+                        $0 != .probePassed && $0 != .probeFailed
+                    }
+            try step(.request(link, .release(lease.id, outcomes.randomElement(using: &random) ?? .served)))
+        case 47..<50: if let (link, lease) = pickLease() { try step(.request(link, .ending(lease.id))) }
+        case 50..<54:
+            guard let (link, lease) = pickLease(), !lease.isProbe else { return }
+            let failure = DialFailure.allCases.randomElement(using: &random) ?? .refused
+            try step(.request(link, .dialFailed(lease.id, random.chance(40) ? .timedOut : failure)))
+        case 54..<56: if let (link, lease) = pickLease() { try step(.request(link, .unused(lease.id))) }
+        case 56..<68: try step(.endpoints(.upsert(pool: pool(), endpoint())))
+        case 68..<71: try step(.endpoints(.remove(pool: pool(), endpoint().id)))
+        case 71..<73: try snapshot()
+        case 73..<88:
+            if random.chance(60), keeper.nextWake != .never {
+                now = max(now, keeper.nextWake)
+            } else {
+                now = now + .milliseconds(Int.random(in: 0...900, using: &random))
+            }
+            try step(.wake)
+        case 88: if let link = pickLink() { try drop(link) }
+        case 89:
+            if let instance = alive.randomElement(using: &random), reference.processes[instance]?.link == nil || random.chance(20) {
+                try connect(instance)
+            }
+        case 90:
+            guard alive.count < 4 || random.chance(20) else { return }
+            instances += 1
+            alive.append(InstanceID(rawValue: instances))
+            try connect(InstanceID(rawValue: instances))
+        case 91: if random.chance(30), let instance = alive.randomElement(using: &random) { try kill(instance) }
+        case 92: try step(.operated(random.chance(75) ? .resume(pool()) : .pause(pool(), refuse: random.chance(40))))
+        case 93: if random.chance(50) { try step(.operated(.drain(endpoint: endpoint().uid, pool: random.chance(50) ? nil : pool()))) }
+        case 94: try step(.operated(.undrain(endpoint: endpoint().uid, pool: random.chance(50) ? nil : pool())))
+        case 95: try step(.operated(.quarantine(endpoint: endpoint().uid, pool: nil, duration: .milliseconds(600))))
+        case 96: if random.chance(50) { try step(.scaling(.drain(endpoint().id))) }
+        case 97: try step(.scaling(.undrain(endpoint().id)))
+        case 98:
+            if random.chance(50) {
+                try step(.scaling(.undrain(endpoint().id)))
+            } else {
+                try step(.scaling(.drainIdle(pool: pool(), idleFor: .milliseconds(1200), most: 100)))
+            }
+        default: if random.chance(20) { try step(.policiesChanged(Self.policies(&random, names))) }
+        }
+    }
+
+    private mutating func drop(_ link: DispatcherID) throws {
+        unsaid[link] = nil
+        try step(.dispatcherLinkEnded(link))
+    }
+
+    private mutating func kill(_ instance: InstanceID) throws {
+        if let link = reference.processes[instance]?.link { unsaid[link] = nil }
+        alive.removeAll { $0 == instance }
+        try step(.dispatcherDied(instance))
+    }
+
+    private mutating func snapshot() throws {
+        generation += 1
+        try step(.endpoints(.source(SourceHealth(state: random.chance(95) ? .live : .unknown))))
+        try step(.endpoints(.snapshotBegin(generation: generation)))
+        for _ in 0..<Int.random(in: 0...14, using: &random) { try step(.endpoints(.upsert(pool: pool(), endpoint()))) }
+        if random.chance(10) { try step(.endpointsLost) }
+        try step(.endpoints(.snapshotEnd(generation: generation)))
+    }
+}
+
+@Suite struct RandomWalkTests {
+    static let scale = Int(ProcessInfo.processInfo.environment["LEASEHOLD_SEEDS"] ?? "") ?? 1
+    static let only = ProcessInfo.processInfo.environment["LEASEHOLD_SEED"].flatMap { UInt64($0) }
+
+    /// Prints the seed and the last inputs of a walk that fails: `LEASEHOLD_SEED=n` replays it.
+    @Test func theKeeperAndItsReferenceAgreeOnRandomWalks() {
+        let seeds = Self.only.map { [$0] } ?? (1...UInt64(60 * Self.scale)).map { $0 }
+        var grants = 0
+        for seed in seeds {
+            var walk = RandomWalk(seed: seed)
+            do {
+                try walk.run(steps: 600)
+                grants += Int(truncatingIfNeeded: walk.reference.latest.counter)
+            } catch {
+                Issue.record("seed \(seed) after \(walk.log.count) inputs: \(error)\n\(walk.log.suffix(6).joined(separator: "\n"))")
+                return
+            }
+        }
+        print("keeper walks: \(seeds.count) seeds of 600 steps, \(grants) grants")
+        #expect(Self.only != nil || grants > seeds.count * 20)
+    }
+}

@@ -1,0 +1,366 @@
+import KeeperCore
+import Model
+import Wire
+
+extension ReferenceKeeper {
+    func apply(_ input: Keeper.Input) throws {
+        switch input {
+        case .wake: break
+        case .dispatcherConnected(let link, let instance, let seat): connected(link, instance, seat)
+        case .dispatcherLinkEnded(let link): unlink(link)
+        case .dispatcherDied(let instance): died(instance)
+        case .request(let link, let request):
+            guard let instance = processes.first(where: { $0.value.link == link })?.key else { return }
+            try requested(request, instance, link)
+        case .endpoints(let message): told(message)
+        case .endpointsLost: staged = nil
+        case .scaling(let request): try scaling(request)
+        case .operated(let verb): try operated(verb)
+        case .policiesChanged(let policies): try reload(policies)
+        }
+    }
+
+    private func connected(_ link: DispatcherID, _ instance: InstanceID, _ seat: String) {
+        if let old = processes[instance] {
+            if old.phase == .dead { return expected.append(.closeDispatcher(link, .dead)) }
+            if let oldLink = old.link {
+                expected.append(.closeDispatcher(oldLink, .superseded))
+                unlink(oldLink)
+            }
+        }
+        var process = processes[instance] ?? Process(seat: seat, phase: .asserting)
+        process.phase = .asserting
+        process.link = link
+        process.assertion += 1
+        if isRecovering { process.blocks = true }
+        processes[instance] = process
+    }
+
+    private func unlink(_ link: DispatcherID) {
+        guard let instance = processes.first(where: { $0.value.link == link })?.key else { return }
+        processes[instance]?.link = nil
+        processes[instance]?.phase = .away
+        for i in tickets.indices where tickets[i].instance == instance { tickets[i].isSuspended = true }
+    }
+
+    private func fault(_ link: DispatcherID, _ reason: Keeper.CloseReason) {
+        expected.append(.closeDispatcher(link, reason))
+        unlink(link)
+    }
+
+    private func died(_ instance: InstanceID) {
+        guard var process = processes[instance], process.phase != .dead else { return }
+        process.link = nil
+        process.phase = .dead
+        tickets.removeAll { $0.instance == instance }
+        process.leasesUntil = now + parameters.adoptWithin
+        if process.blocks { process.blocksUntil = now + parameters.recoveryGrace }
+        processes[instance] = process
+        bury(instance, process)
+        recoverIfComplete()
+    }
+
+    private func requested(_ request: LeasingRequest, _ instance: InstanceID, _ link: DispatcherID) throws {
+        switch request {
+        case .ticket(let ticket): try ticketTold(ticket, instance, link)
+        case .cancel(let id): tickets.removeAll { $0.id == id && $0.instance == instance }
+        case .unused(let lease): returned(lease, instance, .released(.unused))
+        case .dialFailed(let lease, let failure): returned(lease, instance, .dialFailed(failure))
+        case .release(let lease, let outcome): returned(lease, instance, .released(outcome))
+        case .ending(let lease):
+            for i in leases.indices where leases[i].id == lease && leases[i].instance == instance { leases[i].isEnding = true }
+        case .assertLease(let asserted): try leaseAsserted(asserted, instance, link)
+        case .asserted: try assertedAll(instance)
+        }
+    }
+
+    private func ticketTold(_ ticket: Ticket, _ instance: InstanceID, _ link: DispatcherID) throws {
+        guard let pool = pools[ticket.pool], pool.isConfigured else { return try refuse(ticket.id, instance, .noEndpoints) }
+        guard let process = processes[instance] else { return }
+        sequence += 1
+        var entry = Waiting(
+            id: ticket.id, pool: ticket.pool, instance: instance, arrival: now - ticket.age, sequence: sequence, budget: ticket.budget,
+            isRequeued: ticket.isRequeued, isSuspended: true, told: process.assertion)
+        if let i = tickets.firstIndex(where: { $0.id == ticket.id && $0.instance == instance }) {
+            guard process.phase == .asserting, tickets[i].told != process.assertion, tickets[i].pool == ticket.pool else {
+                return fault(link, .duplicateTicket)
+            }
+            (entry.arrival, entry.sequence) = (tickets[i].arrival, tickets[i].sequence)
+            tickets[i] = entry
+            return
+        }
+        if process.phase == .asserting { return tickets.append(entry) }
+        entry.isSuspended = false
+        let budget = budget(ticket.budget, ticket.pool)
+        let isLate = budget > .zero && entry.arrival + budget <= now
+        let canHave = !isRecovering && !pool.isPaused && hasFree(ticket.pool)
+        if !isLate, canHave { return try grant(entry) }
+        if isLate || budget == .zero || (pool.isPaused && pool.refuses) {
+            return try refuse(ticket.id, instance, reason(ticket.pool, isRequeued: ticket.isRequeued))
+        }
+        if !ticket.isRequeued, tickets.filter({ $0.pool == ticket.pool }).count >= pool.policy.maxQueued {
+            return try refuse(ticket.id, instance, .queueFull)
+        }
+        tickets.append(entry)
+    }
+
+    private func assertedAll(_ instance: InstanceID) throws {
+        guard let process = processes[instance], process.phase == .asserting else { return }
+        processes[instance]?.phase = .up
+        processes[instance]?.blocks = false
+        for lease in leases where lease.instance == instance && lease.told != process.assertion { end(lease, .unaccounted) }
+        tickets.removeAll { $0.instance == instance && $0.told != process.assertion }
+        for i in tickets.indices where tickets[i].instance == instance { tickets[i].isSuspended = false }
+        for ticket in tickets where ticket.instance == instance {
+            guard let pool = pools[ticket.pool] else { continue }
+            let budget = budget(ticket.budget, ticket.pool)
+            let isLate = budget > .zero && ticket.arrival + budget <= now
+            if isLate || !pool.isConfigured || (pool.isPaused && pool.refuses) { try refuse(ticket) }
+        }
+        recoverIfComplete()
+    }
+
+    private func leaseAsserted(_ asserted: AssertedLease, _ instance: InstanceID, _ link: DispatcherID) throws {
+        guard let process = processes[instance] else { return }
+        if let i = leases.firstIndex(where: { $0.id == asserted.lease }) {
+            guard leases[i].instance == instance else {
+                return try take("revocation") { $0 == link && $1 == .revoke(asserted.lease) }
+            }
+            leases[i].told = process.assertion
+            if asserted.isEnding { leases[i].isEnding = true }
+            return
+        }
+        if asserted.lease.epoch == parameters.epoch, asserted.lease <= latest {
+            return try take("revocation") { $0 == link && $1 == .revoke(asserted.lease) }
+        }
+        latest = max(latest, asserted.lease)
+        if pools[asserted.pool] == nil {
+            var policy = PoolPolicy(name: "")
+            policy.id = asserted.pool
+            pools[asserted.pool] = Pool(policy: policy, isConfigured: false)
+        }
+        if workers[asserted.endpoint]?.places[asserted.pool] == nil {
+            let ghost = Endpoint(id: asserted.endpoint, uid: "", addresses: [asserted.address], conditions: [])
+            workers[asserted.endpoint, default: Worker()].places[asserted.pool] = Place(description: ghost, isGone: true)
+        }
+        leases.append(
+            Lease(
+                id: asserted.lease, pool: asserted.pool, endpoint: asserted.endpoint, instance: instance, told: process.assertion,
+                isEnding: asserted.isEnding, isProbe: asserted.isProbe))
+    }
+
+    private func returned(_ id: LeaseID, _ instance: InstanceID, _ how: Notice.LeaseEnd) {
+        guard let lease = leases.first(where: { $0.id == id && $0.instance == instance }) else { return }
+        end(lease, how)
+    }
+
+    /// What the end of a lease does to its endpoint, rule by rule.
+    func end(_ lease: Lease, _ how: Notice.LeaseEnd) {
+        defer { forgetWhatIsGone() }
+        leases.removeAll { $0.id == lease.id }
+        payDrained(lease.endpoint)
+        guard let policy = pools[lease.pool]?.policy, let worker = workers[lease.endpoint] else { return }
+        let reached: Bool
+        switch how {
+        case .released(let outcome): reached = outcome != .unused && !lease.isProbe && outcome != .probePassed && outcome != .probeFailed
+        case .dialFailed: reached = false
+        case .holderDied, .unaccounted: reached = true
+        }
+        var cleanEnd = false
+        switch how {
+        case .released(let outcome):
+            if outcome.quarantines {
+                quarantine(lease.endpoint, policy, isFault: outcome != .lostAfterResponse)
+            } else if outcome == .served || outcome == .abandoned {
+                cleanEnd = true
+            }
+            if outcome == .served || outcome == .abandoned {
+                workers[lease.endpoint]?.repeats = 0
+                if nodes[worker.node] != nil { nodes[worker.node] = Node() }
+            }
+        case .dialFailed(let failure):
+            if failure == .timedOut, !worker.node.isEmpty {
+                nodes[worker.node, default: Node()].timeouts += 1
+                if nodes[worker.node, default: Node()].timeouts >= 3 {
+                    nodes[worker.node]?.avoidedUntil = now + parameters.nodeAvoidance
+                }
+            }
+            if failure != .ours { quarantine(lease.endpoint, policy, isFault: true) }
+        case .holderDied, .unaccounted: quarantine(lease.endpoint, policy, isFault: false)
+        }
+        switch policy.reuse {
+        case .immediate: break
+        case .never: if reached || cleanEnd { workers[lease.endpoint]?.isUsedUp = true }
+        case .whenReady(let settle):
+            guard cleanEnd else { break }
+            let isUnready = worker.places.values.contains { !$0.isGone && !$0.description.isUsable }
+            if isUnready {
+                workers[lease.endpoint]?.recovery = .awaitingReady
+            } else if let until = worker.quarantinedUntil {
+                workers[lease.endpoint]?.quarantinedUntil = max(until, now + settle)
+            } else {
+                workers[lease.endpoint]?.recovery = .settling(until: now + settle)
+            }
+        }
+    }
+
+    func quarantine(_ id: EndpointID, _ policy: PoolPolicy, isFault: Bool, lasting: Duration? = nil) {
+        guard var worker = workers[id] else { return }
+        var length = lasting ?? policy.quarantine.first
+        if isFault, worker.quarantinedUntil == nil {
+            for _ in 0..<worker.repeats where length < policy.quarantine.most { length = min(length * 2, policy.quarantine.most) }
+            worker.repeats += 1
+        }
+        var until = now + length
+        if let old = worker.quarantinedUntil { until = max(until, old) }
+        if case .settling(let old) = worker.recovery {
+            until = max(until, old)
+            worker.recovery = .none
+        }
+        worker.quarantinedUntil = until
+        workers[id] = worker
+    }
+
+    private func told(_ message: EndpointsMessage) {
+        switch message {
+        case .source(let health): sourceIsUnknown = health.state == .unknown
+        case .snapshotBegin: staged = []
+        case .snapshotEnd:
+            guard let messages = staged else { return }
+            staged = nil
+            if sourceIsUnknown { return }
+            snapshots += 1
+            for message in messages { change(message) }
+            for (id, worker) in workers {
+                for (pool, place) in worker.places where place.seen != snapshots { workers[id]?.places[pool]?.isGone = true }
+            }
+            forgetWhatIsGone()
+            recoverIfComplete()
+        case .upsert, .remove:
+            if staged != nil { staged?.append(message) } else { change(message) }
+        }
+    }
+
+    private func change(_ message: EndpointsMessage) {
+        switch message {
+        case .upsert(let pool, let endpoint):
+            if pools[pool] == nil {
+                var policy = PoolPolicy(name: "")
+                policy.id = pool
+                pools[pool] = Pool(policy: policy, isConfigured: false)
+            }
+            var worker = workers[endpoint.id] ?? Worker()
+            if let old = worker.places[pool], !old.isGone, old.description.isUsable != endpoint.isUsable {
+                if endpoint.isUsable {
+                    if worker.recovery == .awaitingReady { worker.recovery = .none }
+                    worker.quarantinedUntil = nil
+                } else if case .settling = worker.recovery {
+                    worker.recovery = .awaitingReady
+                }
+            }
+            let idleSince = worker.places[pool]?.description.isLocal == endpoint.isLocal ? worker.places[pool]?.idleSince : nil
+            worker.places[pool] = Place(description: endpoint, isGone: false, seen: snapshots, idleSince: idleSince)
+            worker.node = endpoint.node
+            workers[endpoint.id] = worker
+            markIdle()
+        case .remove(let pool, let id):
+            workers[id]?.places[pool]?.isGone = true
+            forgetWhatIsGone()
+        case .source, .snapshotBegin, .snapshotEnd: break
+        }
+    }
+
+    private func payDrained(_ id: EndpointID) {
+        guard let worker = workers[id], worker.owesDrained, open(id).isEmpty, !isRecovering else { return }
+        workers[id]?.owesDrained = false
+        expected.append(.scaling(.drained(id)))
+    }
+
+    func drain(_ id: EndpointID) {
+        if workers[id] != nil {
+            workers[id]?.drainedByScaler = true
+            workers[id]?.owesDrained = true
+            if isRecovering { heldDrains.append(id) } else { payDrained(id) }
+        } else if isRecovering {
+            heldDrains.append(id)
+        } else {
+            expected.append(.scaling(.drained(id)))
+        }
+    }
+
+    private func scaling(_ request: ScalingRequest) throws {
+        switch request {
+        case .drain(let id): drain(id)
+        case .undrain(let id):
+            heldDrains.removeAll { $0 == id }
+            guard workers[id]?.drainedByScaler ?? false else { return }
+            workers[id]?.drainedByScaler = false
+            workers[id]?.owesDrained = false
+        case .drainIdle(let pool, let idleFor, let most):
+            if isRecovering { return }
+            let idle = workers.compactMap { id, worker in worker.places[pool]?.idleSince.map { (id: id, since: $0) } }
+                .filter { $0.since + idleFor <= now }
+            guard idle.count > 0, most > 0 else { return }
+            // Of those idle equally long any may go: the walk asks for all or for none of them.
+            let chosen = idle.sorted { ($0.since, $0.id) < ($1.since, $1.id) }.prefix(Int(most))
+            for (id, _) in chosen { drain(id) }
+        }
+    }
+
+    private func operated(_ verb: OperatorVerb) throws {
+        var count: UInt32 = 0
+        switch verb {
+        case .drain(let text, let pool):
+            for id in named(text, pool) {
+                workers[id]?.drainedByOperator = true
+                count += 1
+            }
+        case .undrain(let text, let pool):
+            for id in named(text, pool) {
+                workers[id]?.drainedByOperator = false
+                workers[id]?.drainedByScaler = false
+                workers[id]?.owesDrained = false
+                workers[id]?.quarantinedUntil = nil
+                count += 1
+            }
+        case .quarantine(let text, let pool, let duration):
+            for id in named(text, pool) {
+                quarantine(id, PoolPolicy(name: ""), isFault: false, lasting: duration)
+                count += 1
+            }
+        case .pause(let pool, let refuse):
+            if pools[pool]?.isConfigured ?? false {
+                pools[pool]?.isPaused = true
+                pools[pool]?.refuses = refuse
+                count = 1
+                if refuse { for ticket in tickets where ticket.pool == pool && !ticket.isSuspended { try self.refuse(ticket) } }
+            }
+        case .resume(let pool):
+            if pools[pool]?.isConfigured ?? false {
+                pools[pool]?.isPaused = false
+                pools[pool]?.refuses = false
+                count = 1
+            }
+        }
+        expected.append(.operated(count: count))
+    }
+
+    private func named(_ text: String, _ pool: PoolID?) -> [EndpointID] {
+        workers.filter { _, worker in
+            worker.places.contains { (pool == nil || $0.key == pool) && $0.value.description.uid == text }
+        }.map(\.key)
+    }
+
+    private func reload(_ policies: [PoolPolicy]) throws {
+        for id in pools.keys where !policies.contains(where: { $0.id == id }) {
+            pools[id]?.isConfigured = false
+            pools[id]?.isPaused = false
+            pools[id]?.refuses = false
+            for ticket in tickets where ticket.pool == id && !ticket.isSuspended { try refuse(ticket) }
+        }
+        for policy in policies {
+            pools[policy.id, default: Pool(policy: policy, isConfigured: true)].policy = policy
+            pools[policy.id]?.isConfigured = true
+        }
+    }
+}

@@ -1,0 +1,352 @@
+import KeeperCore
+import Model
+import Wire
+
+/// The keeper again: slow, without a single counter, list or timer kept between inputs, and meant to be read.
+///
+/// It computes every state anew from plain facts. Where the design leaves a choice (which of several free endpoints),
+/// it follows the keeper and checks that the choice was a legal one.
+final class ReferenceKeeper {
+    struct Lease {
+        var id: LeaseID
+        var pool: PoolID
+        var endpoint: EndpointID
+        var instance: InstanceID
+        var told: Int
+        var isEnding = false
+        var isProbe = false
+    }
+
+    struct Waiting {
+        var id: TicketID
+        var pool: PoolID
+        var instance: InstanceID
+        var arrival: Instant
+        var sequence: Int
+        var budget: Duration?
+        var isRequeued: Bool
+        var isSuspended: Bool
+        var told: Int
+    }
+
+    struct Place {
+        var description: Endpoint
+        var isGone: Bool
+        var seen = 0
+        var idleSince: Instant?
+    }
+
+    enum Recovery: Equatable {
+        case none
+        case settling(until: Instant)
+        case awaitingReady
+    }
+
+    struct Worker {
+        var places: [PoolID: Place] = [:]
+        var drainedByOperator = false
+        var drainedByScaler = false
+        var owesDrained = false
+        var isUsedUp = false
+        var recovery = Recovery.none
+        var quarantinedUntil: Instant?
+        var repeats = 0
+        var node = ""
+    }
+
+    struct Pool {
+        var policy: PoolPolicy
+        var isConfigured: Bool
+        var isPaused = false
+        var refuses = false
+    }
+
+    enum Phase { case expected, asserting, up, away, dead }
+
+    struct Process {
+        var seat: String
+        var link: DispatcherID?
+        var phase: Phase
+        var assertion = 0
+        var blocks = false
+        var leasesUntil: Instant?
+        var blocksUntil: Instant?
+    }
+
+    struct Node {
+        var timeouts = 0
+        var avoidedUntil: Instant?
+    }
+
+    struct Disagreement: Error, CustomStringConvertible {
+        var description: String
+    }
+
+    let parameters: Keeper.Parameters
+    var pools: [PoolID: Pool] = [:]
+    var workers: [EndpointID: Worker] = [:]
+    var nodes: [String: Node] = [:]
+    var leases: [Lease] = []
+    var tickets: [Waiting] = []
+    var processes: [InstanceID: Process] = [:]
+    var staged: [EndpointsMessage]?
+    var snapshots = 0
+    var sourceIsUnknown = true
+    var isRecovering = true
+    var latest: LeaseID
+    var sequence = 0
+    var heldDrains: [EndpointID] = []
+
+    // What the keeper did with the input at hand, still to be explained.
+    var replies: [(DispatcherID, LeasingReply)] = []
+    var expected: [Keeper.Action] = []
+    var now = Instant.zero
+
+    init(_ parameters: Keeper.Parameters, policies: [PoolPolicy], roster: [RosterEntry]) {
+        self.parameters = parameters
+        latest = LeaseID(epoch: parameters.epoch, counter: 0)
+        for policy in policies { pools[policy.id] = Pool(policy: policy, isConfigured: true) }
+        for entry in roster { processes[entry.instance] = Process(seat: entry.seat, phase: .expected, blocks: true) }
+    }
+
+    // Plain facts.
+
+    func open(_ id: EndpointID) -> [Lease] { leases.filter { $0.endpoint == id } }
+
+    func slots(_ worker: Worker) -> Int {
+        max(1, worker.places.keys.compactMap { pools[$0] }.filter(\.isConfigured).map(\.policy.slots).min() ?? 1)
+    }
+
+    func isWilling(_ worker: Worker) -> Bool {
+        !worker.drainedByOperator && !worker.drainedByScaler && !worker.isUsedUp && worker.recovery == .none
+            && worker.quarantinedUntil == nil
+    }
+
+    func state(_ id: EndpointID, in pool: PoolID) -> EndpointState? {
+        guard let worker = workers[id], let place = worker.places[pool] else { return nil }
+        let open = open(id)
+        let couldRun = isWilling(worker) && place.description.isUsable && !place.isGone
+        if !open.isEmpty {
+            if couldRun, open.count < slots(worker) { return .free }
+            return open.allSatisfy(\.isEnding) ? .ending : .leased
+        }
+        if place.isGone { return nil }
+        if worker.drainedByOperator || worker.drainedByScaler || worker.isUsedUp { return .draining }
+        if !place.description.isUsable { return .unready }
+        if worker.quarantinedUntil != nil { return .quarantined }
+        return worker.recovery == .none ? .free : .recovering
+    }
+
+    func exists(_ pool: PoolID) -> Bool { workers.values.contains { $0.places[pool].map { !$0.isGone } ?? false } }
+
+    func budget(_ own: Duration?, _ pool: PoolID) -> Duration {
+        guard let policy = pools[pool]?.policy else { return .zero }
+        if exists(pool) { return own ?? policy.holdTimeout }
+        return own.map { min($0, policy.noEndpointsTimeout) } ?? policy.noEndpointsTimeout
+    }
+
+    func state(of pool: PoolID) -> PoolState? {
+        guard let known = pools[pool], known.isConfigured else { return nil }
+        var result = PoolState(pool: pool)
+        result.isPaused = known.isPaused
+        result.isRecovering = isRecovering
+        for (id, worker) in workers {
+            guard let place = worker.places[pool], let state = state(id, in: pool) else { continue }
+            switch state {
+            case .unready: result.unready += 1
+            case .free: result.free += 1
+            case .leased: result.leased += 1
+            case .ending: result.ending += 1
+            case .recovering: result.recovering += 1
+            case .quarantined: result.quarantined += 1
+            case .draining: result.draining += 1
+            }
+            if state != .unready, state != .draining, !place.description.isLocal { result.remote += 1 }
+        }
+        result.leases = UInt32(leases.filter { $0.pool == pool && !$0.isProbe }.count)
+        result.queued = UInt32(tickets.filter { $0.pool == pool }.count)
+        if let oldest = tickets.filter({ $0.pool == pool && !$0.isSuspended }).map(\.arrival).min() { result.oldestWait = now - oldest }
+        return result
+    }
+
+    // One input.
+
+    /// Follows the keeper through one input; throws where it did something else than it should have.
+    func follow(_ input: Keeper.Input, at now: Instant, _ actions: [Keeper.Action]) throws {
+        self.now = now
+        expected = []
+        replies = actions.compactMap { if case .reply(let link, let reply) = $0 { (link, reply) } else { nil } }
+        try runTimers()
+        try apply(input)
+        try match()
+        forgetWhatIsGone()
+
+        let rest = replies.map { Keeper.Action.reply($0.0, $0.1) }
+        guard rest.isEmpty else { throw Disagreement(description: "unexplained replies \(rest)") }
+        let told = actions.filter { action in
+            switch action {
+            case .scaling, .closeDispatcher, .operated: true
+            case .reply, .poolChanged, .rosterChanged, .notice: false
+            }
+        }
+        guard told.count == expected.count, Set(told) == Set(expected) else {
+            throw Disagreement(description: "told \(told), expected \(expected)")
+        }
+    }
+
+    func take(_ what: String, where matches: (DispatcherID, LeasingReply) -> Bool) throws {
+        guard let i = replies.firstIndex(where: { matches($0.0, $0.1) }) else { throw Disagreement(description: "missing: \(what)") }
+        replies.remove(at: i)
+    }
+
+    private func runTimers() throws {
+        for ticket in tickets where !ticket.isSuspended && ticket.arrival + budget(ticket.budget, ticket.pool) <= now {
+            try refuse(ticket)
+        }
+        for (id, worker) in workers {
+            if let until = worker.quarantinedUntil, until <= now { workers[id]?.quarantinedUntil = nil }
+            if case .settling(let until) = worker.recovery, until <= now { workers[id]?.recovery = .none }
+        }
+        for (name, node) in nodes where node.avoidedUntil.map({ $0 <= now }) ?? false { nodes[name] = Node() }
+        forgetWhatIsGone()
+        for (instance, process) in processes where process.phase == .dead { bury(instance, process) }
+        recoverIfComplete()
+        markIdle()
+        try followProbes()
+        try match()
+        forgetWhatIsGone()
+    }
+
+    private func followProbes() throws {
+        for (link, reply) in replies {
+            guard case .probe(let probe) = reply else { continue }
+            guard let (instance, _) = processes.first(where: { $0.value.link == link && $0.value.phase == .up }) else {
+                throw Disagreement(description: "a probe for a dispatcher that is not up")
+            }
+            guard !isRecovering, pools[probe.pool].map({ !$0.isPaused && $0.policy.health != nil }) ?? false,
+                state(probe.endpoint, in: probe.pool) == .free, open(probe.endpoint).isEmpty, probe.lease > latest
+            else { throw Disagreement(description: "probe \(probe) of an endpoint that is not idle") }
+            latest = probe.lease
+            leases.append(
+                Lease(
+                    id: probe.lease, pool: probe.pool, endpoint: probe.endpoint, instance: instance,
+                    told: processes[instance]?.assertion ?? 0, isProbe: true))
+            try take("probe") { $1 == reply }
+        }
+    }
+
+    /// Tickets by arrival; each gets a free endpoint of its pool as long as there is one.
+    func match() throws {
+        forgetWhatIsGone()
+        markIdle()
+        defer { markIdle() }
+        guard !isRecovering else { return }
+        let line = tickets.filter { !$0.isSuspended }.sorted { ($0.arrival, $0.sequence) < ($1.arrival, $1.sequence) }
+        for ticket in line {
+            guard let pool = pools[ticket.pool], pool.isConfigured, !pool.isPaused, hasFree(ticket.pool) else { continue }
+            try grant(ticket)
+            tickets.removeAll { $0.id == ticket.id && $0.instance == ticket.instance }
+        }
+    }
+
+    func hasFree(_ pool: PoolID) -> Bool { workers.keys.contains { state($0, in: pool) == .free } }
+
+    func grant(_ ticket: Waiting) throws {
+        guard let process = processes[ticket.instance], let link = process.link, process.phase == .up else {
+            throw Disagreement(description: "a ticket waits for a dispatcher that is not up")
+        }
+        guard
+            let granted = replies.lazy.compactMap({ reply -> Grant? in
+                if reply.0 == link, case .grant(let grant) = reply.1, grant.ticket == ticket.id { grant } else { nil }
+            }).first
+        else { throw Disagreement(description: "ticket \(ticket.id) got no grant though an endpoint is free") }
+        guard let first = replies.first(where: { if case .grant = $0.1 { true } else { false } }), first.1 == .grant(granted) else {
+            throw Disagreement(description: "ticket \(ticket.id) was overtaken")
+        }
+        guard granted.pool == ticket.pool, state(granted.endpoint, in: ticket.pool) == .free, granted.lease > latest else {
+            throw Disagreement(description: "an illegal grant \(granted)")
+        }
+        if isAvoided(granted.endpoint) {
+            let better = workers.keys.contains { state($0, in: ticket.pool) == .free && !isAvoided($0) }
+            if better { throw Disagreement(description: "an endpoint on an avoided node was preferred") }
+        }
+        guard workers[granted.endpoint]?.places[ticket.pool]?.description.addresses.first == granted.address else {
+            throw Disagreement(description: "a wrong address")
+        }
+        try take("grant") { $0 == link && $1 == .grant(granted) }
+        latest = granted.lease
+        leases.append(
+            Lease(
+                id: granted.lease, pool: ticket.pool, endpoint: granted.endpoint, instance: ticket.instance, told: process.assertion))
+    }
+
+    private func isAvoided(_ id: EndpointID) -> Bool {
+        guard let worker = workers[id], !worker.node.isEmpty else { return false }
+        return nodes[worker.node]?.avoidedUntil != nil
+    }
+
+    func reason(_ pool: PoolID, isRequeued: Bool) -> Reason {
+        guard let known = pools[pool], known.isConfigured else { return .noEndpoints }
+        if known.isPaused { return .paused }
+        if isRecovering { return .keeperUnavailable }
+        if isRequeued { return .dialFailed }
+        return exists(pool) ? .holdTimeout : .noEndpoints
+    }
+
+    func refuse(_ ticket: Waiting) throws {
+        tickets.removeAll { $0.id == ticket.id && $0.instance == ticket.instance }
+        try refuse(ticket.id, ticket.instance, reason(ticket.pool, isRequeued: ticket.isRequeued))
+    }
+
+    func refuse(_ id: TicketID, _ instance: InstanceID, _ reason: Reason) throws {
+        guard let link = processes[instance]?.link else { return }
+        try take("refusal of \(id) for \(reason)") {
+            if case .refuse(let refusal) = $1 { $0 == link && refusal.ticket == id && refusal.reason == reason } else { false }
+        }
+    }
+
+    /// Local endpoints without a job, since when.
+    func markIdle() {
+        for (id, worker) in workers {
+            for (pool, place) in worker.places {
+                let isIdle =
+                    place.description.isLocal && !place.isGone && place.description.isUsable && isWilling(worker)
+                    && open(id).allSatisfy(\.isProbe)
+                if isIdle != (place.idleSince != nil) { workers[id]?.places[pool]?.idleSince = isIdle ? now : nil }
+            }
+        }
+    }
+
+    /// Endpoints that no source names are remembered only as long as they could do harm.
+    func forgetWhatIsGone() {
+        for (id, worker) in workers {
+            var isSettling = false
+            if case .settling = worker.recovery { isSettling = true }
+            if open(id).isEmpty, worker.quarantinedUntil == nil, !isSettling {
+                workers[id]?.places = worker.places.filter { !$0.value.isGone }
+            }
+            if workers[id]?.places.isEmpty ?? false { workers[id] = nil }
+        }
+        nodes = nodes.filter { name, _ in workers.values.contains { $0.node == name } }
+    }
+
+    func bury(_ instance: InstanceID, _ process: Process) {
+        var process = process
+        if let until = process.leasesUntil, until <= now {
+            process.leasesUntil = nil
+            for lease in leases where lease.instance == instance { end(lease, .holderDied) }
+        }
+        if let until = process.blocksUntil, until <= now {
+            process.blocksUntil = nil
+            process.blocks = false
+        }
+        processes[instance] = process.leasesUntil == nil && process.blocksUntil == nil ? nil : process
+    }
+
+    func recoverIfComplete() {
+        guard isRecovering, snapshots > 0, !processes.values.contains(where: \.blocks) else { return }
+        isRecovering = false
+        for id in heldDrains { drain(id) }
+        heldDrains = []
+    }
+}

@@ -1,0 +1,179 @@
+import Model
+import Testing
+import Wire
+
+/// One of every message of every edge, with every optional field present and absent.
+enum Samples {
+    static let endpoint = Endpoint(
+        id: EndpointID(uid: "501f3128-a6a3-46e7-8f3f-bbccdd36883c"), uid: "501f3128-a6a3-46e7-8f3f-bbccdd36883c", name: "browsers-0",
+        addresses: [SocketAddress("10.244.0.10:8080")!, SocketAddress("[2001:db8::1]:8080")!], conditions: [.ready, .serving], node: "n0",
+        zone: "zone-a", isLocal: true)
+    static let lease = LeaseID(epoch: 1_795_240_476, counter: 7)
+    static let pool = PoolID(name: "browsers")
+    static let address = SocketAddress("127.0.0.1:21000")!
+
+    static let endpoints: [EndpointsMessage] = [
+        .source(SourceHealth(state: .stale, age: .seconds(3), detail: "the directory is away")), .snapshotBegin(generation: 4),
+        .upsert(pool: pool, endpoint), .remove(pool: pool, endpoint.id), .snapshotEnd(generation: 4),
+    ]
+    static let workers: [WorkersMessage] = [.snapshotBegin, .upsert(pool: pool, endpoint), .remove(pool: pool, endpoint.id), .snapshotEnd]
+    static let requests: [LeasingRequest] = [
+        .ticket(
+            Ticket(
+                id: TicketID(rawValue: 9), pool: pool, age: .milliseconds(5), budget: .seconds(30), urgency: .standard, tenant: "t",
+                affinity: "k", bytes: 400, isRequeued: true)),
+        .ticket(Ticket(id: TicketID(rawValue: .max), pool: pool)), .cancel(TicketID(rawValue: 9)), .unused(lease),
+        .dialFailed(lease, .refused), .ending(lease), .release(lease, .served),
+        .assertLease(AssertedLease(lease: lease, pool: pool, endpoint: endpoint.id, address: address, age: .seconds(1), isEnding: true)),
+        .asserted,
+    ]
+    static let replies: [LeasingReply] = [
+        .grant(Grant(ticket: TicketID(rawValue: 9), lease: lease, pool: pool, endpoint: endpoint.id, address: address)),
+        .grant(
+            Grant(
+                ticket: TicketID(rawValue: 9), lease: lease, pool: pool, endpoint: endpoint.id, address: address,
+                alternate: SocketAddress("[::1]:21000"), dialBy: .milliseconds(1))),
+        .refuse(Refusal(ticket: TicketID(rawValue: 9), reason: .queueFull, retryAfter: .seconds(2), queued: 10)),
+        .refuse(Refusal(ticket: TicketID(rawValue: 9), reason: .noEndpoints)),
+        .probe(Probe(lease: lease, pool: pool, endpoint: endpoint.id, address: address, timeout: .seconds(1))), .revoke(lease),
+    ]
+    static let states: [StateMessage] = {
+        var state = PoolState(pool: pool)
+        state.free = 3
+        state.leases = 2
+        state.queued = 5
+        state.oldestWait = .milliseconds(12)
+        return [.pool(state), .poolGone(pool), .snapshotEnd]
+    }()
+    static let scaling: [ScalingRequest] = [
+        .drainIdle(pool: pool, idleFor: .seconds(30), most: 2), .drain(endpoint.id), .undrain(endpoint.id),
+    ]
+    static let drained: [ScalingReply] = [.drained(endpoint.id)]
+    static let controls: [ControlRequest] = [
+        .show("pools"), .drain(endpoint: "w0", pool: ""), .undrain(endpoint: "w0", pool: "p"),
+        .quarantine(endpoint: "10.0.0.1:80", pool: "", duration: .seconds(5)), .pause(pool: "p", refuse: true), .resume(pool: "p"),
+    ]
+    static let answers: [ControlReply] = [.part("[]"), .part("ünïcödé"), .end(status: 69, message: "nothing matched")]
+}
+
+@Suite struct CodecTests {
+    @Test func endpointsEdge() throws { try verify(Samples.endpoints) }
+    @Test func workersEdge() throws { try verify(Samples.workers) }
+    @Test func leasingEdgeTowardsTheKeeper() throws { try verify(Samples.requests) }
+    @Test func leasingEdgeTowardsTheDispatcher() throws { try verify(Samples.replies) }
+    @Test func stateEdge() throws { try verify(Samples.states) }
+    @Test func scalingEdgeTowardsTheKeeper() throws { try verify(Samples.scaling) }
+    @Test func scalingEdgeTowardsTheScaler() throws { try verify(Samples.drained) }
+    @Test func controlEdgeTowardsTheProcess() throws { try verify(Samples.controls) }
+    @Test func controlEdgeTowardsTheOperator() throws { try verify(Samples.answers) }
+
+    /// Alone, merged into one packet, cut at every byte, and with every byte changed: the same messages, or a named error.
+    private func verify<Message: WireMessage>(_ messages: [Message]) throws {
+        var packet = ByteWriter()
+        var ends: [Int] = []
+        for message in messages {
+            var alone = ByteWriter()
+            message.encode(into: &alone)
+            let fits = !alone.overflowed
+            #expect(fits)
+            #expect(try decode(Message.self, [UInt8](alone.bytes)) == [message])
+            message.encode(into: &packet)
+            ends.append(packet.count)
+        }
+        let bytes = [UInt8](packet.bytes)
+        #expect(try decode(Message.self, bytes) == messages)
+        for cut in 0..<bytes.count {
+            if let whole = cut == 0 ? 0 : ends.firstIndex(of: cut).map({ $0 + 1 }) {
+                #expect(try decode(Message.self, Array(bytes[..<cut])).count == whole)
+            } else {
+                #expect(throws: WireError.self) { try decode(Message.self, Array(bytes[..<cut])) }
+            }
+        }
+        for i in bytes.indices {
+            for value in [UInt8(0), 1, 0x7f, 0x80, 0xff] where value != bytes[i] {
+                var spoiled = bytes
+                spoiled[i] = value
+                // Either it still means something, or it is refused by name: it never traps and never reads past the end.
+                _ = try? decode(Message.self, spoiled)
+            }
+        }
+    }
+
+    private func decode<Message: WireMessage>(_: Message.Type, _ bytes: [UInt8]) throws -> [Message] {
+        try bytes.withUnsafeBytes { raw in
+            var reader = ByteReader(raw)
+            var out: [Message] = []
+            while !reader.isAtEnd { out.append(try Message.decode(from: &reader)) }
+            return out
+        }
+    }
+
+    /// The bytes of a version must not change by accident: two processes of one version may be of two builds.
+    @Test(arguments: [
+        (LeasingRequest.cancel(TicketID(rawValue: 0x0102)), "020201000000000000"),
+        (.release(LeaseID(epoch: 1, counter: 2), .busy), "060100000000000000020000000000000006"),
+        (.asserted, "08"),
+    ])
+    func goldenFrames(_ message: LeasingRequest, _ hex: String) {
+        var writer = ByteWriter()
+        message.encode(into: &writer)
+        #expect(writer.bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() == hex)
+    }
+
+    @Test func aMessageThatDoesNotFitIsRewoundAndWrittenAgain() throws {
+        var writer = ByteWriter(capacity: 20)
+        LeasingRequest.cancel(TicketID(rawValue: 1)).encode(into: &writer)
+        let mark = writer.count
+        LeasingRequest.release(LeaseID(epoch: 1, counter: 1), .served).encode(into: &writer)
+        let overflows = writer.overflowed
+        #expect(overflows)
+        writer.rewind(to: mark)
+        let fits = !writer.overflowed
+        #expect(fits)
+        #expect(try decode(LeasingRequest.self, [UInt8](writer.bytes)) == [.cancel(TicketID(rawValue: 1))])
+    }
+}
+
+@Suite struct HelloTests {
+    private func bytes(_ hello: Hello) -> [UInt8] {
+        var writer = ByteWriter()
+        hello.encode(into: &writer)
+        return [UInt8](writer.bytes)
+    }
+
+    @Test func aHelloIsReadBack() throws {
+        let hello = Hello(edge: .leasing, seat: "http@2", instance: 77, descriptorBudget: 1000)
+        #expect(try bytes(hello).withUnsafeBytes { raw throws(WireError) in try Hello.decode(raw, edge: .leasing) } == hello)
+    }
+
+    @Test func anotherVersionIsRefusedByName() {
+        var packet = bytes(Hello(edge: .leasing, seat: "0", instance: 1))
+        packet[4] = 99
+        #expect(throws: WireError.mismatch(field: "version", ours: UInt64(Bounds.version), theirs: 99)) {
+            try packet.withUnsafeBytes { raw throws(WireError) in try Hello.decode(raw, edge: .leasing) }
+        }
+    }
+
+    @Test func anotherEdgeIsRefusedByName() {
+        let packet = bytes(Hello(edge: .state, seat: "0", instance: 1))
+        #expect(throws: WireError.mismatch(field: "edge", ours: UInt64(Edge.leasing.rawValue), theirs: UInt64(Edge.state.rawValue))) {
+            try packet.withUnsafeBytes { raw throws(WireError) in try Hello.decode(raw, edge: .leasing) }
+        }
+    }
+
+    @Test func everyCutHelloIsRefused() {
+        let packet = bytes(Hello(edge: .leasing, seat: "seat", instance: 1))
+        for cut in 0..<packet.count {
+            #expect(throws: WireError.self) {
+                try Array(packet[..<cut]).withUnsafeBytes { raw throws(WireError) in try Hello.decode(raw, edge: .leasing) }
+            }
+        }
+    }
+
+    @Test func aRefusalCarriesItsReason() {
+        var writer = ByteWriter()
+        HelloRefusal(reason: "version is 9, expected 1").encode(into: &writer)
+        #expect(HelloRefusal.decode(writer.bytes)?.reason == "version is 9, expected 1")
+        #expect(HelloRefusal.decode(UnsafeRawBufferPointer(rebasing: writer.bytes[..<3])) == nil)
+    }
+}
