@@ -31,6 +31,10 @@ struct EndpointRecord: Sendable {
     var isUsedUp = false
     var recovery = Recovery.none
     var isQuarantined = false
+    /// Another endpoint claims one of its addresses.
+    var isContested = false
+    /// A dial could reach another endpoint's worker. Kept by ``Keeper/move(_:_:at:)``.
+    var isShadowed = false
     /// Quarantines since the last served lease.
     var repeats: UInt8 = 0
     /// When it last showed how it is; long ago for one that never did.
@@ -39,7 +43,7 @@ struct EndpointRecord: Sendable {
 
     var isDraining: Bool { drainedByOperator || drainedByScaler || isUsedUp }
     /// Whether nothing but its source's word and its open leases decides.
-    var isWilling: Bool { !isDraining && !isQuarantined && recovery == .none }
+    var isWilling: Bool { !isDraining && !isQuarantined && !isShadowed && recovery == .none }
     /// Leases that are jobs.
     var jobs: Int32 { used - probes }
     /// Kept although no source names it: the same UID could come back within the moment.

@@ -26,13 +26,14 @@ extension Keeper {
         }
         if isGone { return nil }
         if endpoints[e].isDraining { return .draining }
-        if !isUsable { return .unready }
+        if !isUsable || endpoints[e].isShadowed { return .unready }
         if endpoints[e].isQuarantined { return .quarantined }
         return endpoints[e].recovery == .none ? .free : .recovering
     }
 
     /// Brings every pool's view of an endpoint in line with its record. Cost: the number of its pools.
     mutating func move(_ e: Slot, _ place: Place, at now: Instant) {
+        if endpoints[e].isContested || endpoints[e].isShadowed { endpoints[e].isShadowed = isShadowed(e) }
         var m = endpoints[e].firstMember
         while m != .null {
             let state = state(of: m, e)
@@ -52,7 +53,8 @@ extension Keeper {
             if members[m].isLocal { noteIdle(m, at: now) }
             m = members[m].nextOfEndpoint
         }
-        if endpoints[e].goneMembers > 0, endpoints[e].used == 0 { reap(e) }
+        if endpoints[e].isContested { settleRivals(of: e, at: now) }
+        if endpoints[e].goneMembers > 0, endpoints[e].used == 0 { reap(e, at: now) }
     }
 
     /// Puts a free member where its pool's order takes it from, or moves it there.
@@ -152,8 +154,9 @@ extension Keeper {
     }
 
     /// Drops the places that no source names any more, and the endpoint with the last of them.
-    private mutating func reap(_ e: Slot) {
+    private mutating func reap(_ e: Slot, at now: Instant) {
         if endpoints[e].isRemembered { return }
+        var lost: [SocketAddress] = []
         var m = endpoints[e].firstMember
         var previous = Slot.null
         while m != .null {
@@ -165,6 +168,8 @@ extension Keeper {
                     members[previous].nextOfEndpoint = next
                 }
                 pools[members[m].pool].members.remove(m, &poolLinks)
+                lost.append(members[m].address)
+                if let alternate = members[m].alternate { lost.append(alternate) }
                 members.remove(m)
             } else {
                 previous = m
@@ -172,6 +177,7 @@ extension Keeper {
             m = next
         }
         endpoints[e].goneMembers = 0
+        for address in lost { disclaim(address, e, at: now) }
         if endpoints[e].firstMember == .null {
             setNode(e, "")
             setTimer(e, .never)
@@ -179,6 +185,8 @@ extension Keeper {
             endpoints.remove(e)
         } else {
             setSlots(e)
+            // The address that it has lost may be the one that it was held back for.
+            if endpoints[e].isShadowed != isShadowed(e) { move(e, .entered, at: now) }
         }
     }
 

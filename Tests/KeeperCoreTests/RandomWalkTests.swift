@@ -25,6 +25,7 @@ struct RandomWalk {
     var unsaid: [DispatcherID: [LeasingRequest]] = [:]
     let names = ["a", "b", "c"]
     let calm: Int
+    let sharesAddresses: Bool
 
     static func policies(_ random: inout SeededGenerator, _ names: [String]) -> [PoolPolicy] {
         names.filter { _ in !random.chance(7) }.map { name in
@@ -47,6 +48,7 @@ struct RandomWalk {
     init(seed: UInt64) {
         random = SeededGenerator(seed: seed)
         calm = [0, 50, 80].randomElement(using: &random) ?? 0
+        sharesAddresses = random.chance(50)
         let parameters = Keeper.Parameters(
             epoch: 50, adoptWithin: random.chance(50) ? .zero : .milliseconds(900), recoveryGrace: .milliseconds(1500),
             nodeAvoidance: .seconds(3))
@@ -62,10 +64,16 @@ struct RandomWalk {
 
     mutating func pool() -> PoolID { PoolID(name: names.randomElement(using: &random) ?? "a") }
 
+    func addressOf(_ n: UInt64) -> UInt64 { sharesAddresses && n > 5 ? n - 5 : n }
+
     mutating func endpoint() -> Endpoint {
         let n = UInt64.random(in: 1...8, using: &random)
         let conditions: Endpoint.Conditions = random.chance(75) ? .ready : random.chance(50) ? [] : [.ready, .terminating]
-        return worker(n, conditions, node: ["", "n1", "n2"][Int(n % 3)], local: n > 4)
+        var endpoint = worker(n, conditions, node: ["", "n1", "n2"][Int(n % 3)], local: n > 4)
+        // Some share an address, and some move to another's.
+        let at = random.chance(4) ? UInt64.random(in: 1...8, using: &random) : addressOf(n)
+        endpoint.addresses = worker(at).addresses
+        return endpoint
     }
 
     mutating func pickLink() -> DispatcherID? {
@@ -116,7 +124,7 @@ struct RandomWalk {
     func assertion(_ lease: LeaseID, _ pool: PoolID, _ endpoint: EndpointID, isEnding: Bool, _ isProbe: Bool) -> LeasingRequest {
         .assertLease(
             AssertedLease(
-                lease: lease, pool: pool, endpoint: endpoint, address: SocketAddress(v4: 1, port: 1), isEnding: isEnding, isProbe: isProbe))
+                lease: lease, pool: pool, endpoint: endpoint, address: worker(addressOf(endpoint.low)).addresses[0], isEnding: isEnding, isProbe: isProbe))
     }
 
     mutating func connect(_ instance: InstanceID) throws {
