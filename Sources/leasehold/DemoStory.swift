@@ -72,7 +72,8 @@ struct DemoStory: Sendable {
 
         try staleEndpoint(crowd)
         try lostWorkers(address, crowd)
-        try lostWatcher(crowd)
+        try lost(.watcher, "The watcher is killed, and nothing is noticed", crowd)
+        try lost(.poolKeeper, "The pool-keeper is killed, and every caller stays in line", crowd)
         try end(crowd)
     }
 
@@ -147,21 +148,22 @@ struct DemoStory: Sendable {
         return answer.status == 200 && !answer.isWhole
     }
 
-    private func lostWatcher(_ crowd: DemoCrowd) throws {
-        let watcher = try waitFor("the watcher to answer") { stage.process(.watcher) }
+    /// Kills one process under load, and counts what callers saw of it.
+    private func lost(_ name: ProcessName, _ claim: String, _ crowd: DemoCrowd) throws {
+        let before = try waitFor("the \(name.rawValue) to answer") { stage.process(name) }
         let failures = crowd.failures
         let served = crowd.served
         let start = monotonicNow()
-        ledger.say("The watcher, pid \(watcher.pid), is killed. kill -9.")
-        _ = lh_kill(watcher.pid, SIGKILL)
-        let again = try waitFor("the watcher to come back") { () -> ProcessReport? in
-            stage.process(.watcher).flatMap { $0.pid != watcher.pid && $0.ready ? $0 : nil }
+        ledger.say("The \(name.rawValue), pid \(before.pid), is killed under load. kill -9.")
+        _ = lh_kill(before.pid, SIGKILL)
+        let again = try waitFor("the \(name.rawValue) to come back") { () -> ProcessReport? in
+            stage.process(name).flatMap { $0.pid != before.pid && $0.ready ? $0 : nil }
         }
         let away = Duration.nanoseconds(monotonicNow() - start)
         _ = try waitFor("jobs meanwhile") { crowd.served > served + Self.callers ? true : nil }
         let noticed = crowd.failures - failures
         ledger.claim(
-            "The watcher is killed, and nothing is noticed", noticed == 0,
+            claim, noticed == 0,
             "back as pid \(again.pid) after \(away.milliseconds) ms, \(crowd.served - served) jobs served meanwhile and after, \(noticed) failed")
     }
 
