@@ -15,17 +15,20 @@ extension Keeper {
     }
 
     /// What the member's pool counts its endpoint as; nil when it is only remembered.
-    func state(of member: Member, _ endpoint: EndpointRecord) -> EndpointState? {
-        if endpoint.used > 0 {
-            let isOpen = endpoint.used < endpoint.slots && member.isUsable && !member.isGone && endpoint.isWilling
-            if isOpen { return .free }
-            return endpoint.used == endpoint.ending ? .ending : .leased
+    @inline(__always)
+    func state(of m: Slot, _ e: Slot) -> EndpointState? {
+        let isGone = members[m].isGone
+        let isUsable = members[m].isUsable
+        let used = endpoints[e].used
+        if used > 0 {
+            if used < endpoints[e].slots, isUsable, !isGone, endpoints[e].isWilling { return .free }
+            return used == endpoints[e].ending ? .ending : .leased
         }
-        if member.isGone { return nil }
-        if endpoint.isDraining { return .draining }
-        if !member.isUsable || endpoint.isShadowed { return .unready }
-        if endpoint.isQuarantined { return .quarantined }
-        return endpoint.recovery == .none ? .free : .recovering
+        if isGone { return nil }
+        if endpoints[e].isDraining { return .draining }
+        if !isUsable || endpoints[e].isShadowed { return .unready }
+        if endpoints[e].isQuarantined { return .quarantined }
+        return endpoints[e].recovery == .none ? .free : .recovering
     }
 
     /// Brings every pool's view of an endpoint in line with its record. Cost: the number of its pools.
@@ -33,7 +36,7 @@ extension Keeper {
         if endpoints[e].isContested || endpoints[e].isShadowed { endpoints[e].isShadowed = isShadowed(e) }
         var m = endpoints[e].firstMember
         while m != .null {
-            let state = state(of: members[m], endpoints[e])
+            let state = state(of: m, e)
             let old = members[m].state
             if state != old {
                 let p = members[m].pool

@@ -31,6 +31,10 @@ extension Keeper {
             }
         }
         for p in poolOrder {
+            if !pools[p].isKnown {
+                pools[p].isKnown = true
+                touch(p)
+            }
             for m in pools[p].members.slots(poolLinks) where members[m].seen != snapshots && !members[m].isGone {
                 leave(m, at: now)
             }

@@ -80,7 +80,7 @@ extension Keeper {
             while m != .null {
                 let member = members[m]
                 precondition(member.endpoint == e, "an endpoint's member belongs to another")
-                precondition(member.state == state(of: member, endpoint), "an endpoint is counted in a state that it is not in")
+                precondition(member.state == state(of: m, e), "an endpoint is counted in a state that it is not in")
                 precondition((member.state == .free) == (member.list != .none), "a free endpoint is not on offer, or another is")
                 precondition(member.state != .free || endpoint.used < endpoint.slots, "an endpoint on offer has no open slot")
                 if member.isGone { gone += 1 }

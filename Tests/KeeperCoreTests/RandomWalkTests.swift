@@ -1,25 +1,17 @@
 import Foundation
 import KeeperCore
 import Model
+import TestKit
 import Testing
 import Wire
 
-/// A seeded generator (SplitMix64, Steele et al. 2014).
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
-        return z ^ z >> 31
-    }
+extension SeededGenerator {
     mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
 }
 
 /// Random inputs to a keeper and to the reference, compared after each.
 struct RandomWalk {
-    var random: Seeded
+    var random: SeededGenerator
     var keeper: Keeper
     let reference: ReferenceKeeper
     var now = Instant(nanoseconds: 1_000_000_000_000)
@@ -35,7 +27,7 @@ struct RandomWalk {
     let calm: Int
     let sharesAddresses: Bool
 
-    static func policies(_ random: inout Seeded, _ names: [String]) -> [PoolPolicy] {
+    static func policies(_ random: inout SeededGenerator, _ names: [String]) -> [PoolPolicy] {
         names.filter { _ in !random.chance(7) }.map { name in
             policy(name) {
                 $0.slots = [1, 1, 1, 2, 3].randomElement(using: &random) ?? 1
@@ -54,7 +46,7 @@ struct RandomWalk {
     }
 
     init(seed: UInt64) {
-        random = Seeded(state: seed)
+        random = SeededGenerator(seed: seed)
         calm = [0, 50, 80].randomElement(using: &random) ?? 0
         sharesAddresses = random.chance(50)
         let parameters = Keeper.Parameters(

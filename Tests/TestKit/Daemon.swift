@@ -1,7 +1,7 @@
 import CLinux
 import Foundation
 import Linux
-import Wire
+import Synchronization
 
 /// One started process: its pid, what it wrote, and what it told its manager.
 public final class Daemon: @unchecked Sendable {
@@ -16,8 +16,11 @@ public final class Daemon: @unchecked Sendable {
     public let pid: Int32
     public let outputPath: String
     private let pidfd: Descriptor
+    /// Read by a thread of its own, as a manager does: a notification blocks its sender while nobody reads (sd_notify(3)).
     private let notify: Descriptor
-    private var notifications: [String] = []
+    private let notifications = Mutex<[String]>([])
+    /// Written with every notification, and with the end of them.
+    private let news: Int32
     public private(set) var exit: Exit?
 
     init(name: String, pid: Int32, outputPath: String, notify: consuming Descriptor) throws {
@@ -28,6 +31,29 @@ public final class Daemon: @unchecked Sendable {
         let raw = lh_pidfd_open(pid)
         guard raw >= 0 else { throw TestFailure("pidfd_open \(name) \(pid): errno \(-raw)") }
         pidfd = Descriptor(owning: Int32(raw))
+        news = Int32(lh_eventfd())
+        let (socket, process) = (self.notify.raw, pidfd.raw)
+        Thread.detached("notify") { [self] in readNotifications(socket, until: process) }
+    }
+
+    deinit { _ = lh_close(news) }
+
+    private func readNotifications(_ socket: Int32, until process: Int32) {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            var waits = [pollfd(fd: socket, events: Int16(POLLIN), revents: 0), pollfd(fd: process, events: Int16(POLLIN), revents: 0)]
+            _ = poll(&waits, 2, -1)
+            let count = lh_recv(socket, &buffer, buffer.count, 0)
+            if count > 0 {
+                notifications.withLock { $0.append(String(decoding: buffer[..<count], as: UTF8.self)) }
+            } else if waits[1].revents == 0 {
+                continue
+            }
+            var one: UInt64 = 1
+            _ = lh_write(news, &one, 8)
+            // What a process said before it ended was read before this.
+            if count <= 0 { return }
+        }
     }
 
     /// Ready for POLLIN when the process has ended.
@@ -72,27 +98,16 @@ public final class Daemon: @unchecked Sendable {
     public func waitForNotification(_ text: String) throws {
         let deadline = Patience.deadline()
         while true {
-            readNotifications()
-            if let index = notifications.firstIndex(where: { $0.contains(text) }) {
-                notifications.removeSubrange(...index)
-                return
+            let found = notifications.withLock { list in
+                guard let index = list.firstIndex(where: { $0.contains(text) }) else { return false }
+                list.removeSubrange(...index)
+                return true
             }
-            var waits = [pollfd(fd: notify.raw, events: Int16(POLLIN), revents: 0), pollfd(fd: pidfd.raw, events: Int16(POLLIN), revents: 0)]
-            _ = poll(&waits, 2, Int32(clamping: max(0, (deadline - monotonicNow()) / 1_000_000)))
-            readNotifications()
-            if waits[1].revents != 0, !notifications.contains(where: { $0.contains(text) }) {
-                throw TestFailure("\(name) ended (\(look().map { "\($0)" } ?? "?")) before it said \(text):\n\(output)")
-            }
-            guard monotonicNow() < deadline else { throw TestFailure("\(name) did not say \(text):\n\(output)") }
-        }
-    }
-
-    private func readNotifications() {
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        while true {
-            let count = lh_recv(notify.raw, &buffer, buffer.count, 0)
-            guard count > 0 else { return }
-            notifications.append(String(decoding: buffer[..<count], as: UTF8.self))
+            if found { return }
+            if let exit = look() { throw TestFailure("\(name) ended (\(exit)) before it said \(text):\n\(output)") }
+            try waitReady(news, POLLIN, until: deadline, "\(name) to say \(text):\n\(output)")
+            var count: UInt64 = 0
+            _ = lh_read(news, &count, 8)
         }
     }
 

@@ -305,6 +305,11 @@ public final class Fleet: @unchecked Sendable {
         try publish(Pod.manifest(pods, of: service), as: file)
     }
 
+    /// Removes a file from the endpoints' directory.
+    public func unpublish(_ file: String = "endpoints.yaml") throws {
+        guard unlink("\(endpointsDirectory)/\(file)") == 0 else { throw TestFailure("unlink \(file): errno \(errno)") }
+    }
+
     /// Publishes and waits until the pool-keeper knows them.
     public func serve(_ pods: [Pod], pool name: String = "pods") throws {
         try publish(pods)

@@ -49,3 +49,11 @@ public final class Gate: Sendable {
 
     public func wait(_ what: @autoclosure () -> String = "a gate") throws(TestFailure) { try waitReady(event, POLLIN, what()) }
 }
+
+extension Gate {
+    /// Whether it is open now.
+    public var isOpen: Bool {
+        var one = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&one, 1, 0) > 0
+    }
+}

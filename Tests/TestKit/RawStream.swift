@@ -151,6 +151,9 @@ public class RawStream: @unchecked Sendable {
         return (Array(unread[taken...]), end!)
     }
 
+    /// Waits for a reset, or for the close of both directions. What came before that stays unread.
+    public func waitUntilCut() throws { try waitReady(descriptor, 0, "a reset") }
+
     /// How the connection ended; bytes before that are a failure.
     public func expectEnd() throws -> End {
         let (bytes, end) = try receiveToEnd()

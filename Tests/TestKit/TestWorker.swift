@@ -6,9 +6,9 @@ import Synchronization
 
 /// A worker inside the test: raw sockets, a thread for each connection, and a script that says what happens on it.
 ///
-/// It counts its jobs, and every job that began while another ran: what `begin()` and `end()` say, not what connections do.
+/// Its jobs are what `begin()` and `finish()` say, not what connections do.
 public final class TestWorker: @unchecked Sendable {
-    // The counts are behind the mutex; the rest is set before the accepting thread starts and never changes.
+    // Everything is set before the accepting thread starts and never changes, but for the ledger and `isStopped`, which are locked.
 
     /// One connection, with its place in order of acceptance, from 0.
     public final class Visit: RawStream, @unchecked Sendable {
@@ -25,40 +25,27 @@ public final class TestWorker: @unchecked Sendable {
         /// A job begins here.
         public func begin(_ name: String = "") {
             running = true
-            worker.began(name)
+            worker.ledger.began(name)
         }
 
         /// The job of this connection is done.
         public func finish() {
             guard running else { return }
             running = false
-            worker.finished()
+            worker.ledger.finished()
         }
-    }
-
-    private struct Counts {
-        var connections = 0
-        var open = 0
-        var jobs = 0
-        var running = 0
-        var violations = 0
-        var most = 0
-        var names: [String] = []
-        var troubles: [String] = []
-        var stopped = false
     }
 
     public let address: SocketAddress
     private let listener: Int32
     private let stopping = Gate()
-    private let slots: Int
-    private let counts = Mutex(Counts())
-    /// Written once for every change of a count: `wait` polls it.
-    private let changes: Int32
+    private let isStopped = Mutex(false)
+    /// What the jobs are counted in; several workers may share one, as several ports of one pod do.
+    public let ledger: JobLedger
 
     /// Listens on a port of its own. `backlog` bounds what the kernel accepts on its own; `accepts: false` never accepts.
     public init(
-        on host: String = "127.0.0.1", port: UInt16 = 0, backlog: Int32 = 512, slots: Int = 1, accepts: Bool = true,
+        on host: String = "127.0.0.1", port: UInt16 = 0, backlog: Int32 = 512, ledger: JobLedger = JobLedger(), accepts: Bool = true,
         script: @escaping @Sendable (Visit) throws -> Void
     ) throws {
         guard let wanted = SocketAddress(ip: host, port: port) else { throw TestFailure("not an address: \(host)") }
@@ -66,8 +53,7 @@ public final class TestWorker: @unchecked Sendable {
         listener = socket.release()
         guard let bound = SocketAddress(from: lh_local_address(listener)) else { throw TestFailure("no address for a listener") }
         address = bound
-        changes = Int32(lh_eventfd())
-        self.slots = slots
+        self.ledger = ledger
         if accepts { Thread.detached("worker") { [self] in acceptAll(script) } }
     }
 
@@ -75,9 +61,9 @@ public final class TestWorker: @unchecked Sendable {
     ///
     /// The connection is kept unless the request or the reply says `Connection: close`.
     public convenience init(
-        on host: String = "127.0.0.1", port: UInt16 = 0, slots: Int = 1, http respond: @escaping @Sendable (HTTPMessage, Visit) throws -> String
+        on host: String = "127.0.0.1", port: UInt16 = 0, ledger: JobLedger = JobLedger(), http respond: @escaping @Sendable (HTTPMessage, Visit) throws -> String
     ) throws {
-        try self.init(on: host, port: port, slots: slots) { visit in
+        try self.init(on: host, port: port, ledger: ledger) { visit in
             while true {
                 guard let request = try? visit.readRequest() else { return }
                 visit.begin(request.target)
@@ -89,41 +75,28 @@ public final class TestWorker: @unchecked Sendable {
         }
     }
 
-    deinit {
-        stop()
-        _ = lh_close(changes)
-    }
+    deinit { stop() }
 
     // MARK: What happened
 
-    public var connections: Int { counts.withLock { $0.connections } }
-    public var open: Int { counts.withLock { $0.open } }
-    public var jobs: Int { counts.withLock { $0.jobs } }
-    public var running: Int { counts.withLock { $0.running } }
-    /// Jobs that began while all slots were taken.
-    public var violations: Int { counts.withLock { $0.violations } }
-    public var mostAtOnce: Int { counts.withLock { $0.most } }
+    public var connections: Int { ledger.counts.connections }
+    public var open: Int { ledger.counts.open }
+    public var jobs: Int { ledger.counts.jobs }
+    public var running: Int { ledger.counts.running }
+    public var violations: Int { ledger.counts.violations }
     /// What `begin` was told, in order.
-    public var names: [String] { counts.withLock { $0.names } }
+    public var names: [String] { ledger.counts.names }
     /// Scripts that failed, one line each.
-    public var troubles: [String] { counts.withLock { $0.troubles } }
+    public var troubles: [String] { ledger.counts.troubles }
 
     /// Waits until the counts are as wanted.
-    public func wait(_ what: String, _ condition: (TestWorker) -> Bool) throws {
-        let deadline = Patience.deadline()
-        while !condition(self) {
-            try waitReady(changes, POLLIN, until: deadline, "\(what); \(jobs) jobs, \(running) running, \(connections) connections, \(troubles)")
-            var count: UInt64 = 0
-            // Only one thread waits for a worker at a time; EAGAIN is the next look.
-            _ = lh_read(changes, &count, 8)
-        }
-    }
+    public func wait(_ what: String, _ condition: (JobLedger.Counts) -> Bool) throws { try ledger.wait(what, condition) }
 
     /// Stops listening: new connections are refused. Open ones stay.
     public func stop() {
-        let isFirst = counts.withLock { counts in
-            defer { counts.stopped = true }
-            return !counts.stopped
+        let isFirst = isStopped.withLock { stopped in
+            defer { stopped = true }
+            return !stopped
         }
         guard isFirst else { return }
         stopping.open()
@@ -131,24 +104,6 @@ public final class TestWorker: @unchecked Sendable {
         _ = lh_shutdown(listener, Int32(SHUT_RDWR))
         _ = lh_close(listener)
     }
-
-    private func changed(_ change: (inout Counts) -> Void) {
-        counts.withLock { change(&$0) }
-        var one: UInt64 = 1
-        _ = lh_write(changes, &one, 8)
-    }
-
-    fileprivate func began(_ name: String) {
-        changed {
-            $0.jobs += 1
-            $0.running += 1
-            $0.most = max($0.most, $0.running)
-            $0.names.append(name)
-            if $0.running > slots { $0.violations += 1 }
-        }
-    }
-
-    fileprivate func finished() { changed { $0.running -= 1 } }
 
     private func acceptAll(_ script: @escaping @Sendable (Visit) throws -> Void) {
         while true {
@@ -160,17 +115,17 @@ public final class TestWorker: @unchecked Sendable {
             if raw == Int(-EAGAIN) || raw == Int(-ECONNABORTED) { continue }
             guard raw >= 0 else { return }
             var number = 0
-            changed {
+            ledger.changed {
                 number = $0.connections
                 $0.connections += 1
                 $0.open += 1
             }
             let visit = Visit(owning: Int32(raw), number: number, worker: self)
             Thread.detached("visit") { [self] in
-                do { try script(visit) } catch { changed { $0.troubles.append("\(error)") } }
+                do { try script(visit) } catch { ledger.changed { $0.troubles.append("\(error)") } }
                 visit.finish()
                 visit.closeInOrder()
-                changed { $0.open -= 1 }
+                ledger.changed { $0.open -= 1 }
             }
         }
     }
