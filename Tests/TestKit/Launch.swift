@@ -3,9 +3,9 @@ import Foundation
 import Linux
 
 /// Starting processes: in a process group of their own that ends with the test, whatever happens to the test.
-enum Launch {
+public enum Launch {
     /// Where the built executables are: LEASEHOLD_BIN, or beside the test bundle.
-    static let bin: String = {
+    public static let bin: String = {
         if let given = ProcessInfo.processInfo.environment["LEASEHOLD_BIN"], !given.isEmpty { return given }
         let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         return (own as NSString).deletingLastPathComponent
