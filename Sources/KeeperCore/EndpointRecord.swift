@@ -33,13 +33,22 @@ struct EndpointRecord: Sendable {
     var isQuarantined = false
     /// Quarantines since the last served lease.
     var repeats: UInt8 = 0
+    /// Set by a quarantine that began with a connection cut under a worker that may still be at its job: no readiness that the source
+    /// shows before this moment ends it.
+    var cutUntil = Instant(nanoseconds: .min)
+    /// Whether another endpoint has one of its addresses.
+    var hasRivals = false
+    /// Whether such another endpoint holds the address.
+    var isOccupied = false
     /// When it last showed how it is; long ago for one that never did.
     var lastLeaseEnd = Instant(nanoseconds: .min)
     var node: Slot = .null
 
     var isDraining: Bool { drainedByOperator || drainedByScaler || isUsedUp }
     /// Whether nothing but its source's word and its open leases decides.
-    var isWilling: Bool { !isDraining && !isQuarantined && recovery == .none }
+    var isWilling: Bool { !isDraining && !isQuarantined && recovery == .none && !isOccupied }
+    /// Whether a job may be running at its addresses.
+    var holdsAddress: Bool { used > 0 || (isQuarantined && cutUntil.nanoseconds != .min) }
     /// Leases that are jobs.
     var jobs: Int32 { used - probes }
     /// Kept although no source names it: the same UID could come back within the moment.

@@ -137,7 +137,7 @@ extension Keeper {
         }
         if member(of: e, in: p) == .null {
             let ghost = Endpoint(id: asserted.endpoint, uid: "", addresses: [asserted.address], conditions: [])
-            _ = addMember(e, p, ghost, address: asserted.address, isGone: true)
+            claim(addMember(e, p, ghost, address: asserted.address, isGone: true), at: now)
         }
         add(
             LeaseRecord(

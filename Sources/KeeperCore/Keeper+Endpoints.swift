@@ -25,6 +25,8 @@ extension Keeper {
         if endpoint.isDraining { return .draining }
         if !member.isUsable { return .unready }
         if endpoint.isQuarantined { return .quarantined }
+        // Its worker is at a job that was leased under another UID.
+        if endpoint.isOccupied { return .leased }
         return endpoint.recovery == .none ? .free : .recovering
     }
 
@@ -49,7 +51,8 @@ extension Keeper {
             if members[m].isLocal { noteIdle(m, at: now) }
             m = members[m].nextOfEndpoint
         }
-        if endpoints[e].goneMembers > 0, endpoints[e].used == 0 { reap(e) }
+        if endpoints[e].hasRivals { for rival in rivals(of: e) { review(rival, at: now) } }
+        if endpoints[e].goneMembers > 0, endpoints[e].used == 0 { reap(e, at: now) }
     }
 
     /// Puts a free member where its pool's order takes it from, or moves it there.
@@ -149,8 +152,9 @@ extension Keeper {
     }
 
     /// Drops the places that no source names any more, and the endpoint with the last of them.
-    private mutating func reap(_ e: Slot) {
+    private mutating func reap(_ e: Slot, at now: Instant) {
         if endpoints[e].isRemembered { return }
+        endpoints[e].goneMembers = 0
         var m = endpoints[e].firstMember
         var previous = Slot.null
         while m != .null {
@@ -161,6 +165,7 @@ extension Keeper {
                 } else {
                     members[previous].nextOfEndpoint = next
                 }
+                disclaim(m, at: now)
                 pools[members[m].pool].members.remove(m, &poolLinks)
                 members.remove(m)
             } else {
@@ -168,7 +173,6 @@ extension Keeper {
             }
             m = next
         }
-        endpoints[e].goneMembers = 0
         if endpoints[e].firstMember == .null {
             setNode(e, "")
             setTimer(e, .never)
@@ -176,6 +180,7 @@ extension Keeper {
             endpoints.remove(e)
         } else {
             setSlots(e)
+            if endpoints[e].hasRivals { review(e, at: now) }
         }
     }
 

@@ -49,6 +49,9 @@ extension Keeper {
         var m = member(of: e, in: p)
         let isNew = m == .null
         var turned: (from: Bool, to: Bool)?
+        let alternate = endpoint.addresses.first { $0.family != address.family }
+        let isMoved = isNew || members[m].address != address || members[m].alternate != alternate
+        if isMoved, !isNew { disclaim(m, at: now) }
         if isNew {
             m = addMember(e, p, endpoint, address: address, isGone: false)
         } else {
@@ -64,7 +67,8 @@ extension Keeper {
             members[m].address = address
             descriptions[Int(m)] = endpoint
         }
-        members[m].alternate = endpoint.addresses.first { $0.family != address.family }
+        members[m].alternate = alternate
+        if isMoved { claim(m, at: now) }
         members[m].seen = snapshots
         setNode(e, endpoint.node)
         touch(p)

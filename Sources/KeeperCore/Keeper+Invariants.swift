@@ -73,9 +73,17 @@ extension Keeper {
                 precondition((member.state == .free) == (member.list != .none), "a free endpoint is not on offer, or another is")
                 precondition(member.state != .free || endpoint.used < endpoint.slots, "an endpoint on offer has no open slot")
                 if member.isGone { gone += 1 }
+                for address in [member.address, member.alternate].compactMap({ $0 }) {
+                    precondition(
+                        sharedAddresses[address].map { $0.contains(m) } ?? (addressMembers[address] == m), "an endpoint is not found by its address")
+                }
                 memberCount += 1
                 m = member.nextOfEndpoint
             }
+            let rivals = rivals(of: e)
+            precondition(
+                endpoint.hasRivals == !rivals.isEmpty && endpoint.isOccupied == rivals.contains { endpoints[$0].holdsAddress },
+                "who else holds an endpoint's address is not known")
             precondition(gone == endpoint.goneMembers && (gone == 0 || endpoint.isRemembered), "a place that is gone was kept")
             precondition(!endpoint.isQuarantined || timer(of: e) != .never, "a quarantine has no end")
             precondition(endpoint.recovery != .settling || timer(of: e) != .never, "settling has no end")

@@ -56,7 +56,7 @@ import Wire
         #expect(talk.grantedTickets == [1, 2])
     }
 
-    @Test func anotherPodOnTheSameAddressIsAnotherWorker() throws {
+    @Test func anotherPodOnTheSameAddressIsAnotherWorkerAndNotGivenAwayBeforeTheOldLeaseEnds() throws {
         let talk = Dialogue(policy())
         let old = worker(1)
         var new = worker(2)
@@ -65,9 +65,11 @@ import Wire
         let lease = try talk.lease(1).lease
         talk.upsert(new)
         talk.remove(old)
-        #expect(try talk.lease(2).endpoint == new.id)
+        // The lease may have been dialled to either of the two: AddressTests has the rest.
+        #expect(talk.ask(2) == .held)
         talk.clear()
         talk.release(lease)
+        #expect(talk.grants.map(\.endpoint) == [new.id])
         #expect(talk.state.leased == 1 && talk.state.total == 1)
     }
 

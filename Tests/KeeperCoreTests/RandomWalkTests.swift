@@ -73,8 +73,13 @@ struct RandomWalk {
     mutating func endpoint() -> Endpoint {
         let n = UInt64.random(in: 1...8, using: &random)
         let conditions: Endpoint.Conditions = random.chance(75) ? .ready : random.chance(50) ? [] : [.ready, .terminating]
-        return worker(n, conditions, node: ["", "n1", "n2"][Int(n % 3)], local: n > 4)
+        var endpoint = worker(n, conditions, node: ["", "n1", "n2"][Int(n % 3)], local: n > 4)
+        endpoint.addresses = [address(endpoint.id)]
+        return endpoint
     }
+
+    /// Some UIDs follow others at the same address.
+    func address(_ id: EndpointID) -> SocketAddress { worker(id.low > 6 ? id.low - 6 : id.low).addresses[0] }
 
     mutating func pickLink() -> DispatcherID? {
         reference.processes.values.compactMap(\.link).sorted { $0.rawValue < $1.rawValue }
@@ -124,7 +129,7 @@ struct RandomWalk {
     func assertion(_ lease: LeaseID, _ pool: PoolID, _ endpoint: EndpointID, isEnding: Bool, _ isProbe: Bool) -> LeasingRequest {
         .assertLease(
             AssertedLease(
-                lease: lease, pool: pool, endpoint: endpoint, address: SocketAddress(v4: 1, port: 1), isEnding: isEnding, isProbe: isProbe))
+                lease: lease, pool: pool, endpoint: endpoint, address: address(endpoint), isEnding: isEnding, isProbe: isProbe))
     }
 
     mutating func connect(_ instance: InstanceID) throws {

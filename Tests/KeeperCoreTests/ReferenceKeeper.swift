@@ -50,6 +50,8 @@ final class ReferenceKeeper {
         var isUsedUp = false
         var recovery = Recovery.none
         var quarantinedUntil: Instant?
+        /// The quarantine began with a cut; until then no readiness ends it.
+        var cutUntil: Instant?
         var repeats = 0
         var node = ""
     }
@@ -117,7 +119,21 @@ final class ReferenceKeeper {
         max(1, worker.places.keys.compactMap { pools[$0] }.filter(\.isConfigured).map(\.policy.slots).min() ?? 1)
     }
 
-    func isWilling(_ worker: Worker) -> Bool {
+    /// Whether another UID holds one of its addresses: by a lease, or by a worker that may still be at a job.
+    func isOccupied(_ id: EndpointID) -> Bool {
+        func addresses(_ worker: Worker?) -> Set<SocketAddress> {
+            Set((worker?.places.values.map(\.description) ?? []).compactMap(\.addresses.first))
+        }
+        let ours = addresses(workers[id])
+        return workers.contains { other, worker in
+            other != id && (!open(other).isEmpty || (worker.quarantinedUntil != nil && worker.cutUntil != nil))
+                && !addresses(worker).isDisjoint(with: ours)
+        }
+    }
+
+    func isWilling(_ id: EndpointID, _ worker: Worker) -> Bool { isWilling(worker) && !isOccupied(id) }
+
+    private func isWilling(_ worker: Worker) -> Bool {
         !worker.drainedByOperator && !worker.drainedByScaler && !worker.isUsedUp && worker.recovery == .none
             && worker.quarantinedUntil == nil
     }
@@ -125,7 +141,7 @@ final class ReferenceKeeper {
     func state(_ id: EndpointID, in pool: PoolID) -> EndpointState? {
         guard let worker = workers[id], let place = worker.places[pool] else { return nil }
         let open = open(id)
-        let couldRun = isWilling(worker) && place.description.isUsable && !place.isGone
+        let couldRun = isWilling(id, worker) && place.description.isUsable && !place.isGone
         if !open.isEmpty {
             if couldRun, open.count < slots(worker) { return .free }
             return open.allSatisfy(\.isEnding) ? .ending : .leased
@@ -134,6 +150,7 @@ final class ReferenceKeeper {
         if worker.drainedByOperator || worker.drainedByScaler || worker.isUsedUp { return .draining }
         if !place.description.isUsable { return .unready }
         if worker.quarantinedUntil != nil { return .quarantined }
+        if isOccupied(id) { return .leased }
         return worker.recovery == .none ? .free : .recovering
     }
 
@@ -204,7 +221,7 @@ final class ReferenceKeeper {
             try refuse(ticket)
         }
         for (id, worker) in workers {
-            if let until = worker.quarantinedUntil, until <= now { workers[id]?.quarantinedUntil = nil }
+            if let until = worker.quarantinedUntil, until <= now { endQuarantine(id) }
             if case .settling(let until) = worker.recovery, until <= now { workers[id]?.recovery = .none }
         }
         for (name, node) in nodes where node.avoidedUntil.map({ $0 <= now }) ?? false { nodes[name] = Node() }
@@ -310,7 +327,7 @@ final class ReferenceKeeper {
         for (id, worker) in workers {
             for (pool, place) in worker.places {
                 let isIdle =
-                    place.description.isLocal && !place.isGone && place.description.isUsable && isWilling(worker)
+                    place.description.isLocal && !place.isGone && place.description.isUsable && isWilling(id, worker)
                     && open(id).allSatisfy(\.isProbe)
                 if isIdle != (place.idleSince != nil) { workers[id]?.places[pool]?.idleSince = isIdle ? now : nil }
             }
