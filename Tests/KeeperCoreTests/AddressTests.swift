@@ -118,6 +118,16 @@ import Wire
         #expect(talk.endpointState(worker(1)) == .free)
     }
 
+    @Test func norDoesTheOperatorsUndrain() throws {
+        let talk = Dialogue(policy())
+        talk.upsert(worker(1))
+        talk.release(try talk.lease(1).lease, .cut)
+        talk.say(.operated(.undrain(endpoint: "worker-1", pool: nil)))
+        #expect(talk.endpointState(worker(1)) == .quarantined)
+        talk.pass(.seconds(2))
+        #expect(talk.endpointState(worker(1)) == .free)
+    }
+
     @Test func aLongQuarantineAfterACutIsEndedByReadinessOnceTheFirstIsOver() throws {
         let talk = Dialogue(policy())
         talk.upsert(worker(1))

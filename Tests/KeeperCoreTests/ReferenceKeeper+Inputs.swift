@@ -328,7 +328,7 @@ extension ReferenceKeeper {
                 workers[id]?.drainedByOperator = false
                 workers[id]?.drainedByScaler = false
                 workers[id]?.owesDrained = false
-                endQuarantine(id)
+                if workers[id]?.cutUntil.map({ $0 <= now }) ?? true { endQuarantine(id) }
                 count += 1
             }
         case .quarantine(let text, let pool, let duration):
