@@ -4,7 +4,8 @@ import Model
 //
 // It happens when an address is reused before the feed has forgotten its last owner: a pod's IP, the port of a local worker that
 // was started again, a saved state that a restarted watcher serves. A UID tells the two apart; a connect does not. So of the
-// endpoints with one address at most one is on offer: the one that the source named last, and only while no other has a lease.
+// endpoints with one address at most one is on offer: the one that the source named last, and only while no other has a lease, or was cut in the middle of
+// one a moment ago.
 
 extension Keeper {
     /// The endpoint is named at, or has a lease at, this address. O(1) for an address with one owner.
@@ -63,7 +64,7 @@ extension Keeper {
         return addresses(of: e).contains { address in
             guard let rivals = contested[address] else { return false }
             let newest = rivals.last { has($0, address, named: true) }
-            return newest != e && newest != nil || rivals.contains { $0 != e && endpoints[$0].used > 0 }
+            return newest != e && newest != nil || rivals.contains { $0 != e && endpoints[$0].holdsAddress }
         }
     }
 

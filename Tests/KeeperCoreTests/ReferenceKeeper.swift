@@ -50,6 +50,8 @@ final class ReferenceKeeper {
         var isUsedUp = false
         var recovery = Recovery.none
         var quarantinedUntil: Instant?
+        /// The quarantine began with a cut; until then no readiness ends it.
+        var cutUntil: Instant?
         var repeats = 0
         var node = ""
     }
@@ -137,12 +139,17 @@ final class ReferenceKeeper {
         for (address, all) in claims { claims[address] = all.filter { has($0, address, named: false) } }
     }
 
+    /// A job may be running at its addresses.
+    func holdsAddress(_ id: EndpointID) -> Bool {
+        !open(id).isEmpty || (workers[id]?.quarantinedUntil != nil && workers[id]?.cutUntil != nil)
+    }
+
     /// A dial could reach another endpoint's worker: it has a lease there, or was named there later.
     func isShadowed(_ id: EndpointID) -> Bool {
         claims.contains { address, all in
             guard has(id, address, named: false) else { return false }
             let present = all.filter { has($0, address, named: false) }
-            if present.contains(where: { $0 != id && !open($0).isEmpty }) { return true }
+            if present.contains(where: { $0 != id && holdsAddress($0) }) { return true }
             return present.last { has($0, address, named: true) }.map { $0 != id } ?? false
         }
     }
@@ -229,7 +236,7 @@ final class ReferenceKeeper {
             try refuse(ticket)
         }
         for (id, worker) in workers {
-            if let until = worker.quarantinedUntil, until <= now { workers[id]?.quarantinedUntil = nil }
+            if let until = worker.quarantinedUntil, until <= now { endQuarantine(id) }
             if case .settling(let until) = worker.recovery, until <= now { workers[id]?.recovery = .none }
         }
         for (name, node) in nodes where node.avoidedUntil.map({ $0 <= now }) ?? false { nodes[name] = Node() }

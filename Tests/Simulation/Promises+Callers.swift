@@ -16,7 +16,9 @@ extension Promises {
         guard case .refused(let reason) = answer else { return }
         let held = world.now - caller.arrived
         let policy = world.scenario.policies[caller.plan.pool]
-        if reason == .keeperUnavailable, held < caller.plan.budget ?? policy.holdTimeout {
+        var budget = caller.plan.budget ?? policy.holdTimeout
+        if world.cluster.wereEmpty.contains(policy.id) { budget = min(budget, policy.noEndpointsTimeout) }
+        if reason == .keeperUnavailable, held < budget {
             world.fail("\(caller.name) was refused \(reason.token) after \(held)")
         }
     }

@@ -15,7 +15,8 @@ final class Promises {
     private var open: [LeaseID: InstanceID] = [:]
     /// What the input at hand ends by its holder's word.
     private var returned: LeaseID?
-    private var isBurying: InstanceID?
+    /// What it knew before the input at hand, where timers are worked off first.
+    private var before: Feed?
     private var isAsserted: InstanceID?
     private var timersDue = false
 
@@ -34,7 +35,7 @@ final class Promises {
     private func instance(_ link: DispatcherID) -> InstanceID? { world.keeper.peer(link)?.instance }
 
     func keeperWillHandle(_ input: Keeper.Input) {
-        (returned, isBurying, isAsserted) = (nil, nil, nil)
+        (returned, isAsserted, before) = (nil, nil, nil)
         timersDue = (world.keeper.keeper?.nextWake ?? .never) <= world.now
         switch input {
         case .request(let link, let request):
@@ -53,9 +54,9 @@ final class Promises {
         case .dispatcherConnected(_, let instance, _): line.connected(instance)
         case .dispatcherLinkEnded(let link): if let instance = instance(link) { line.suspend(instance) }
         case .dispatcherDied(let instance):
-            isBurying = instance
             line.forget(instance)
         case .endpoints(let message):
+            if timersDue { before = feed }
             if let lost = feed.take(message), !world.cluster.wereEmpty.contains(lost) {
                 fail("a snapshot says that pool \(name(lost)) is empty, which it never was")
             }
@@ -103,7 +104,7 @@ final class Promises {
     private func refused(_ refusal: Wire.Refusal, _ instance: InstanceID) {
         guard let ticket = line.remove(refusal.ticket, of: instance) else { return fail("a ticket that does not wait was refused") }
         guard let policy = world.scenario.policies.first(where: { $0.id == ticket.pool }) else { return }
-        let isEmpty = feed.count(of: ticket.pool) == 0 && feed.isKnown
+        let isEmpty = [before ?? feed, feed].contains { $0.count(of: ticket.pool) == 0 && $0.isKnown }
         let held = Duration.nanoseconds(world.now.nanoseconds - ticket.arrival)
         switch refusal.reason {
         case .queueFull:

@@ -10,6 +10,7 @@ final class WatcherProcess: Process {
     private var machine: WatcherMachine!
     private var actions: [WatcherAction] = []
     private var loaded: [Int] = []
+    private var wantsScan = false
     private var armed = Instant.never
     private var consumers: [LinkEnd] { ends.filter(\.isUp) }
 
@@ -24,7 +25,8 @@ final class WatcherProcess: Process {
                 world.fail("the saved state could not be read: \(error)")
             }
         }
-        if world.mutation == .emptyWhileUnknown { saved = nil }
+        // As the product: whoever comes is greeted with what the source says, if it can be read at all.
+        feed(.wokeUp)
     }
 
     private func feed(_ input: WatcherInput) {
@@ -32,6 +34,10 @@ final class WatcherProcess: Process {
         actions.removeAll(keepingCapacity: true)
         machine.handle(input, at: now, &actions)
         for action in actions { perform(action) }
+        if wantsScan {
+            wantsScan = false
+            scan()
+        }
     }
 
     private func perform(_ action: WatcherAction) {
@@ -44,7 +50,7 @@ final class WatcherProcess: Process {
             machine.savedState(at: now).encode { bytes += $0 }
             if world.mutation != .emptyWhileUnknown { saved = bytes }
         case .confirmSaved: break  // the age of a saved state decides nothing here
-        case .scan: world.after(.zero) { [self, to = incarnation] in enter(to) { self.scan() } }
+        case .scan: wantsScan = true
         case .closeWorkers(let why): world.fail("the watcher closed a link that is not there: \(why)")
         case .log: break
         }
