@@ -2,7 +2,6 @@
 """Measures Leasehold beside HAProxy on the same workers, in one run. Benchmarks/README.md says how to read the result."""
 
 import argparse
-import atexit
 import json
 import os
 import pathlib
@@ -16,6 +15,7 @@ from contextlib import ExitStack
 
 from harness import backends, contenders, machine, report, rounds
 from harness.contenders import Setting
+from harness.priority import take_priority
 from harness.processes import Failed, Ports
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -74,19 +74,6 @@ def settings_for(arguments: argparse.Namespace, settings: list[Setting]) -> list
         return settings
     return [one if one.kind == "haproxy" else Setting(f"{one.name}-is-haproxy", "haproxy", one.protocol, one.connections, one.splice)
             for one in settings]
-
-
-def take_priority(nice: int) -> None:
-    """Everything started later inherits it. Where sessions are scheduled as groups (sched(7), autogroup) the group has a nice value too."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, nice)
-        group = pathlib.Path("/proc/self/autogroup")
-        if group.exists():
-            before = group.read_text().rpartition(" ")[2].strip()
-            group.write_text(str(nice))
-            atexit.register(lambda: group.write_text(before))
-    except OSError:
-        pass  # not root: the rounds that others disturbed are marked
 
 
 class Run:

@@ -36,12 +36,12 @@ def ratio(value: float | None, base: float | None) -> str:
 
 
 def batch(rounds: list[dict]) -> float | None:
-    """Messages per send on the leasing links, both directions, where the processes count them."""
+    """Messages per packet that the dispatcher and the pool-keeper send each other, where they count them."""
     messages = sends = 0
     for one in quiet(rounds):
         for counters in one.get("links", {}).values():
             messages += counters.get("link-messages-sent", 0)
-            sends += counters.get("link-sends", 0)
+            sends += counters.get("link-packets-sent", 0)
     return messages / sends if sends else None
 
 

@@ -1,2 +1,1 @@
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-journal.h>

@@ -31,6 +31,13 @@ struct EndpointRecord: Sendable {
     var isUsedUp = false
     var recovery = Recovery.none
     var isQuarantined = false
+    /// Another endpoint claims one of its addresses.
+    var isContested = false
+    /// A dial could reach another endpoint's worker. Kept by ``Keeper/move(_:_:at:)``.
+    var isShadowed = false
+    /// Set by a quarantine that began with a connection cut under a worker that may still be at its job: no readiness that the source
+    /// shows before this moment ends it.
+    var cutUntil = Instant(nanoseconds: .min)
     /// Quarantines since the last served lease.
     var repeats: UInt8 = 0
     /// When it last showed how it is; long ago for one that never did.
@@ -39,7 +46,9 @@ struct EndpointRecord: Sendable {
 
     var isDraining: Bool { drainedByOperator || drainedByScaler || isUsedUp }
     /// Whether nothing but its source's word and its open leases decides.
-    var isWilling: Bool { !isDraining && !isQuarantined && recovery == .none }
+    var isWilling: Bool { !isDraining && !isQuarantined && !isShadowed && recovery == .none }
+    /// Whether a job may be running at its addresses.
+    var holdsAddress: Bool { used > 0 || (isQuarantined && cutUntil.nanoseconds != .min) }
     /// Leases that are jobs.
     var jobs: Int32 { used - probes }
     /// Kept although no source names it: the same UID could come back within the moment.

@@ -135,7 +135,8 @@ extension Keeper {
             e = addEndpoint(asserted.endpoint)
             actions.append(.notice(.unknownEndpoint(asserted.endpoint, asserted.lease)))
         }
-        if member(of: e, in: p) == .null {
+        let isGhost = member(of: e, in: p) == .null
+        if isGhost {
             let ghost = Endpoint(id: asserted.endpoint, uid: "", addresses: [asserted.address], conditions: [])
             _ = addMember(e, p, ghost, address: asserted.address, isGone: true)
         }
@@ -143,6 +144,8 @@ extension Keeper {
             LeaseRecord(
                 id: asserted.lease, pool: p, endpoint: e, dispatcher: d, told: dispatchers[d].assertion, isEnding: asserted.isEnding,
                 isProbe: asserted.isProbe, since: now - asserted.age))
+        // Not before the lease is counted: a place that is gone and without one is dropped.
+        if isGhost { claim(asserted.address, e, at: now) }
         move(e, .used, at: now)
         if endpoints[e].used > endpoints[e].slots {
             actions.append(.notice(.conflict(asserted.endpoint, asserted.lease, open: UInt32(clamping: endpoints[e].used))))

@@ -64,7 +64,12 @@ extension Keeper {
                 endpoints[e].drainedByOperator = false
                 endpoints[e].drainedByScaler = false
                 endpoints[e].owesDrained = false
-                if endpoints[e].isQuarantined { endQuarantine(e, at: now, &actions) } else { move(e, .entered, at: now) }
+                // Not so soon after a cut: the worker may still be at its job.
+                if endpoints[e].isQuarantined, endpoints[e].cutUntil <= now {
+                    endQuarantine(e, at: now, &actions)
+                } else {
+                    move(e, .entered, at: now)
+                }
                 count += 1
             }
         case .quarantine(let text, let pool, let duration):

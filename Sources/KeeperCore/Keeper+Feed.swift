@@ -31,6 +31,10 @@ extension Keeper {
             }
         }
         for p in poolOrder {
+            if !pools[p].isKnown {
+                pools[p].isKnown = true
+                touch(p)
+            }
             for m in pools[p].members.slots(poolLinks) where members[m].seen != snapshots && !members[m].isGone {
                 leave(m, at: now)
             }
@@ -57,10 +61,9 @@ extension Keeper {
             }
             if members[m].isLocal != endpoint.isLocal { setLocal(m, endpoint.isLocal) }
             members[m].isUsable = endpoint.isUsable
-            members[m].address = address
             descriptions[Int(m)] = endpoint
         }
-        members[m].alternate = endpoint.addresses.first { $0.family != address.family }
+        setAddresses(m, address, endpoint.addresses.first { $0.family != address.family }, at: now)
         members[m].seen = snapshots
         setNode(e, endpoint.node)
         touch(p)
@@ -71,6 +74,16 @@ extension Keeper {
         }
         if timer(of: e) == .never, endpoints[e].recovery == .none { scheduleProbe(e, at: now) }
         move(e, .entered, at: now)
+    }
+
+    private mutating func setAddresses(_ m: Slot, _ address: SocketAddress, _ alternate: SocketAddress?, at now: Instant) {
+        let (e, oldAddress, oldAlternate) = (members[m].endpoint, members[m].address, members[m].alternate)
+        members[m].address = address
+        members[m].alternate = alternate
+        if oldAddress != address { disclaim(oldAddress, e, at: now) }
+        if let oldAlternate, oldAlternate != alternate { disclaim(oldAlternate, e, at: now) }
+        claim(address, e, at: now)
+        if let alternate { claim(alternate, e, at: now) }
     }
 
     private mutating func setLocal(_ m: Slot, _ isLocal: Bool) {

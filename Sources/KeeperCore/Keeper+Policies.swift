@@ -15,6 +15,7 @@ extension Keeper {
 
     private mutating func addPool(_ pool: Pool) -> Slot {
         let p = pools.insert(pool)
+        pools[p].isKnown = snapshots > 0
         poolSlots.insert(UInt64(pool.policy.id.rawValue), p)
         poolOrder.append(p)
         return p

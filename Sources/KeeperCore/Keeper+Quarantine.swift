@@ -24,6 +24,7 @@ extension Keeper {
         if endpoints[e].isQuarantined || endpoints[e].recovery == .settling { until = max(until, timer(of: e)) }
         if endpoints[e].recovery == .settling { endpoints[e].recovery = .none }
         endpoints[e].isQuarantined = true
+        if Self.isCut(cause) { endpoints[e].cutUntil = now.advanced(by: policy.first.nanoseconds) }
         setTimer(e, until)
         actions.append(.notice(.quarantined(endpoints[e].id, pools[p].policy.id, cause, duration: until - now)))
         move(e, .entered, at: now)
@@ -39,20 +40,35 @@ extension Keeper {
         }
     }
 
+    /// Whether the worker may still be at the job: its connection was cut by us, or nobody knows.
+    private static func isCut(_ cause: Notice.QuarantineCause) -> Bool {
+        switch cause {
+        case .holderDied, .unaccounted: true
+        case .outcome(let outcome):
+            switch outcome {
+            case .endingTimeout, .cut, .probeFailed: true
+            case .served, .abandoned, .lostBeforeResponse, .lostAfterResponse, .firstByteTimeout, .busy, .unused, .probePassed: false
+            }
+        case .dialFailed, .byOperator: false
+        }
+    }
+
     /// Ends a quarantine, by time or for a better reason.
     mutating func endQuarantine(_ e: Slot, at now: Instant, _ actions: inout [Action]) {
         endpoints[e].isQuarantined = false
+        endpoints[e].cutUntil = Instant(nanoseconds: .min)
         scheduleProbe(e, at: now)
         actions.append(.notice(.quarantineEnded(endpoints[e].id)))
         move(e, .entered, at: now)
     }
 
-    /// The source has shown the endpoint unready and now ready: whatever was wrong with it, it has begun anew.
+    /// The source has shown the endpoint unready and now ready: whatever was wrong with it, it has begun anew. But not so soon after
+    /// a cut: what the source shows may be older than that, and the worker still at its job.
     mutating func turnedReady(_ e: Slot, at now: Instant, _ actions: inout [Action]) {
         let wasAwaited = endpoints[e].recovery == .awaitingReady
         if wasAwaited { endpoints[e].recovery = .none }
         if endpoints[e].isQuarantined {
-            endQuarantine(e, at: now, &actions)
+            if endpoints[e].cutUntil <= now { endQuarantine(e, at: now, &actions) }
         } else if wasAwaited {
             scheduleProbe(e, at: now)
             move(e, .entered, at: now)

@@ -11,6 +11,8 @@ struct Pool: Sendable {
     var state: PoolState
     /// Endpoints that its source names.
     var existing = 0
+    /// Whether a complete snapshot has come: until then no endpoint means unknown, not empty.
+    var isKnown = false
     var refusesWhilePaused = false
     /// Changed by the input at hand.
     var isTouched = false
@@ -93,9 +95,12 @@ struct Pool: Sendable {
         ownDeadlines.remove(slot, &tickets.deadlinePositions)
     }
 
+    /// Whether no endpoint exists, as opposed to none being known yet.
+    var isEmpty: Bool { existing == 0 && isKnown }
+
     /// How long a ticket may wait now: its own budget or the pool's, and another one while no endpoint exists.
     func budget(own: Int64) -> Int64 {
-        if existing > 0 { return own >= 0 ? own : hold }
+        if !isEmpty { return own >= 0 ? own : hold }
         return own >= 0 ? min(own, noEndpoints) : noEndpoints
     }
 
@@ -104,10 +109,10 @@ struct Pool: Sendable {
     func earliestDeadline(_ tickets: borrowing Tickets) -> (ticket: Slot, at: Instant) {
         var earliest: (ticket: Slot, at: Instant) = (.null, .never)
         let first = standard.first(tickets)
-        if first != .null { earliest = (first, tickets[first].arrival.advanced(by: existing > 0 ? hold : noEndpoints)) }
+        if first != .null { earliest = (first, tickets[first].arrival.advanced(by: isEmpty ? noEndpoints : hold)) }
         guard let entry = ownDeadlines.first else { return earliest }
         if entry.key < earliest.at.nanoseconds { earliest = (entry.slot, Instant(nanoseconds: entry.key)) }
-        if existing == 0 {
+        if isEmpty {
             let oldest = own.first(tickets)
             let deadline = tickets[oldest].arrival.advanced(by: noEndpoints)
             if deadline < earliest.at { earliest = (oldest, deadline) }

@@ -15,6 +15,7 @@ public final class Loop {
     private var freeWatches: [Int] = []
     private var timers: [LoopTimer] = []
     private var turnEnds: [() -> Void] = []
+    private var lastActs: [() -> Void] = []
     private var stopped = false
     private let events: UnsafeMutablePointer<epoll_event>
     private static let eventCount = 512
@@ -127,8 +128,11 @@ public final class Loop {
 
     public func drop(_ timer: LoopTimer) { timers.removeAll { $0 === timer } }
 
-    /// Runs at the end of every turn, in order of registration: the place where batches are sent.
+    /// Runs at the end of every turn, in order of registration.
     public func atTurnEnd(_ action: @escaping () -> Void) { turnEnds.append(action) }
+
+    /// Runs after every `atTurnEnd`: the place where batches are sent, with what the turn's ends had to say in them.
+    public func asLastAct(_ action: @escaping () -> Void) { lastActs.append(action) }
 
     // MARK: Running
 
@@ -187,6 +191,7 @@ public final class Loop {
             }
         }
         for end in turnEnds { end() }
+        for act in lastActs { act() }
     }
 }
 

@@ -234,9 +234,16 @@ public struct WatcherMachine: Sendable {
     private mutating func commit(_ feed: inout [WatcherAction], _ actions: inout [WatcherAction]) {
         var (changes, problems): ([EndpointChange], [SourceProblem]) = ([], [])
         merge.commit(&changes, &problems)
+        // Who comes is told before who goes: a pool whose workers are replaced is at no moment empty.
         for change in changes {
             switch change.kind {
             case .upsert(let endpoint): update(change.pool, endpoint.id, &feed)
+            case .remove: break
+            }
+        }
+        for change in changes {
+            switch change.kind {
+            case .upsert: break
             case .remove(let id): update(change.pool, id, &feed)
             }
         }

@@ -71,10 +71,12 @@ extension DispatchLoop {
             return answer(slot, Answer(.problem(.headTooLarge), for: head.traits, closes: true))
         }
         let pool = rules.pools[Int(caller.pointee.pool)]
-        var request = JobRequest(pool: pool.id, urgency: head.urgency, bytes: caller.pointee.headLength)
+        var request = JobRequest(
+            pool: pool.id, urgency: head.urgency,
+            tenant: head.tenant.isEmpty ? "" : String(decoding: bytes.slice(head.tenant), as: UTF8.self),
+            affinity: head.affinity.isEmpty ? "" : String(decoding: bytes.slice(head.affinity), as: UTF8.self),
+            bytes: caller.pointee.headLength)
         if let wait = head.preferWait { request.budget = min(.seconds(Int64(wait)), pool.configuration.hold.timeout) }
-        if !head.tenant.isEmpty { request.tenant = String(decoding: bytes.slice(head.tenant), as: UTF8.self) }
-        if !head.affinity.isEmpty { request.affinity = String(decoding: bytes.slice(head.affinity), as: UTF8.self) }
         park(slot, request)
     }
 

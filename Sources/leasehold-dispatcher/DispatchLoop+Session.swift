@@ -39,7 +39,7 @@ extension DispatchLoop {
         guard flushOutgoing(callerSlot) else { return }
         let moved = worker.pointee.up.moved &+ worker.pointee.down.moved
         if worker.pointee.up.mode == .open {
-            if worker.pointee.up.moved > 0 && caller.pointee.socket.readable { setNoDelay(slot) }
+            if worker.pointee.up.moved > 0 && caller.pointee.socket.readable && !worker.pointee.socket.finned { setNoDelay(slot) }
             switch move(&worker.pointee.up, .max, from: caller.pointee.descriptor.raw, &caller.pointee.socket,
                 to: worker.pointee.descriptor.raw, &worker.pointee.socket) {
             case .waiting, .spent: break

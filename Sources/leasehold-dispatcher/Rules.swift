@@ -4,25 +4,45 @@ import ServiceKit
 
 /// The configuration as the loops use it: by index, with everything worked out that can be.
 struct Rules {
-    struct Pool {
-        var configuration: PoolConfiguration
-        var id: PoolID
+    /// A class, as is ``Listener``: looking one up on the hot path counts one reference instead of copying a configuration.
+    final class Pool {
+        let configuration: PoolConfiguration
+        let id: PoolID
         /// The name's bytes, for `Leasehold-Lease`.
-        var nameBytes: [UInt8]
-        var reusesConnections: Bool
-        var dialTimeout: Duration
+        let nameBytes: [UInt8]
+        let reusesConnections: Bool
+        let dialTimeout: Duration
+
+        init(_ configuration: PoolConfiguration) {
+            self.configuration = configuration
+            id = configuration.id
+            nameBytes = Array(configuration.name.utf8)
+            reusesConnections = configuration.workerConnections == .reuse
+            dialTimeout = configuration.dial.timeout
+        }
     }
 
-    struct Listener {
-        var configuration: ListenerConfiguration
-        var isHTTP: Bool
-        var http: HTTPRules
-        var routes: RouteTable
+    final class Listener {
+        let configuration: ListenerConfiguration
+        let isHTTP: Bool
+        let http: HTTPRules
+        let routes: RouteTable
         /// The pool of each route, by the route table's index.
         var routePools: [UInt16]
         /// The one pool of a listener without routes.
         var pool: UInt16
-        var health: [UInt8]
+        let health: [UInt8]
+
+        init(_ listener: ListenerConfiguration, index: (String) -> UInt16) throws(RouteError) {
+            let rows = listener.routes.isEmpty ? [RouteConfiguration(to: listener.pool ?? "")] : listener.routes
+            configuration = listener
+            isHTTP = listener.transport == .http
+            http = HTTPRules(listener)
+            routes = try RouteTable(rows.map { Route(host: $0.host.description, path: $0.path, pool: PoolID(name: $0.pool)) })
+            routePools = rows.map { index($0.pool) }
+            pool = index(rows[0].pool)
+            health = Array((listener.health ?? "").utf8)
+        }
     }
 
     var pools: [Pool]
@@ -31,25 +51,12 @@ struct Rules {
 
     init(_ configuration: Configuration) throws(RouteError) {
         logJobs = configuration.logJobs
-        pools = configuration.pools.map {
-            Pool(
-                configuration: $0, id: $0.id, nameBytes: Array($0.name.utf8), reusesConnections: $0.workerConnections == .reuse,
-                dialTimeout: $0.dial.timeout)
-        }
+        pools = configuration.pools.map(Pool.init)
         let pools = self.pools
-        func index(_ name: String) -> UInt16 {
-            // Loading has refused routes to pools that do not exist.
-            UInt16(pools.firstIndex { $0.configuration.name == name } ?? 0)
-        }
         listeners = []
         for listener in configuration.listeners {
-            let routes = listener.routes.isEmpty ? [RouteConfiguration(to: listener.pool ?? "")] : listener.routes
-            listeners.append(
-                Listener(
-                    configuration: listener, isHTTP: listener.transport == .http, http: HTTPRules(listener),
-                    routes: try RouteTable(routes.map { Route(host: $0.host.description, path: $0.path, pool: PoolID(name: $0.pool)) }),
-                    routePools: routes.map { index($0.pool) }, pool: index(listener.pool ?? routes[0].pool),
-                    health: Array((listener.health ?? "").utf8)))
+            // Loading has refused routes to pools that do not exist.
+            listeners.append(try Listener(listener) { name in UInt16(pools.firstIndex { $0.configuration.name == name } ?? 0) })
         }
     }
 }

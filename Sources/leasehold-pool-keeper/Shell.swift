@@ -13,6 +13,8 @@ final class Shell {
     var keeper: Keeper
     var counts = KeeperCounts()
     private var actions: [Keeper.Action] = []
+    private var isPerforming = false
+    private var postponed: [Keeper.Input] = []
     private let leasing: LinkServer
     private let state: StateEdge
     private let scaling: LinkServer
@@ -64,11 +66,17 @@ final class Shell {
 
     // MARK: The machine
 
+    /// Hands one input in and carries out what comes of it. A link may end under that (a slow reader, a peer at fault) and feed its
+    /// end: that waits for its turn.
     @inline(__always)
     func feed(_ input: Keeper.Input) {
+        guard !isPerforming else { return postponed.append(input) }
         keeper.handle(input, at: service.loop.instant, into: &actions)
+        isPerforming = true
         for action in actions { perform(action) }
+        isPerforming = false
         actions.removeAll(keepingCapacity: true)
+        if !postponed.isEmpty { feed(postponed.removeFirst()) }
     }
 
     private func perform(_ action: Keeper.Action) {

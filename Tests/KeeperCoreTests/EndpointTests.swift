@@ -65,9 +65,10 @@ import Wire
         let lease = try talk.lease(1).lease
         talk.upsert(new)
         talk.remove(old)
-        #expect(try talk.lease(2).endpoint == new.id)
-        talk.clear()
+        // Whether the old lease's dial reached the old pod or already the new one, nobody can know: it waits for that lease.
+        #expect(talk.ask(2) == .held)
         talk.release(lease)
+        #expect(talk.grants.last?.endpoint == new.id)
         #expect(talk.state.leased == 1 && talk.state.total == 1)
     }
 

@@ -30,6 +30,25 @@ import Wire
         #expect(!talk.state.isRecovering)
     }
 
+    @Test func noEndpointBeforeTheFirstSnapshotIsNotAnEmptyPool() {
+        let talk = Dialogue(
+            policy {
+                $0.holdTimeout = .seconds(20)
+                $0.noEndpointsTimeout = .seconds(1)
+            }, serving: false)
+        let link = talk.connect(instance: 100)
+        talk.ask(1, age: .seconds(5), on: link)
+        talk.ask(2, age: .seconds(5), budget: .seconds(10), on: link)
+        talk.pass(.seconds(4))
+        #expect(talk.refusals.isEmpty)
+        talk.pass(.seconds(1))
+        #expect(talk.refusedTickets == [2])
+        #expect(talk.refusals.map(\.reason) == [.keeperUnavailable])
+        talk.snapshot()
+        talk.pass(.zero)
+        #expect(talk.refusals.map(\.reason) == [.keeperUnavailable, .noEndpoints])
+    }
+
     @Test func nothingIsGrantedBeforeEveryDispatcherOnTheRosterHasAsserted() {
         let talk = Dialogue(policy(), roster: roster(100, 200), serving: false)
         talk.snapshot([(talk.pool, worker(1)), (talk.pool, worker(2))])

@@ -142,6 +142,7 @@ extension ReferenceKeeper {
         if workers[asserted.endpoint]?.places[asserted.pool] == nil {
             let ghost = Endpoint(id: asserted.endpoint, uid: "", addresses: [asserted.address], conditions: [])
             workers[asserted.endpoint, default: Worker()].places[asserted.pool] = Place(description: ghost, isGone: true)
+            claim(asserted.address, asserted.endpoint)
         }
         leases.append(
             Lease(
@@ -170,7 +171,9 @@ extension ReferenceKeeper {
         switch how {
         case .released(let outcome):
             if outcome.quarantines {
-                quarantine(lease.endpoint, policy, isFault: outcome != .lostAfterResponse)
+                quarantine(
+                    lease.endpoint, policy, isFault: outcome != .lostAfterResponse,
+                    isCut: outcome == .cut || outcome == .endingTimeout || outcome == .probeFailed)
             } else if outcome == .served || outcome == .abandoned {
                 cleanEnd = true
             }
@@ -186,7 +189,7 @@ extension ReferenceKeeper {
                 }
             }
             if failure != .ours { quarantine(lease.endpoint, policy, isFault: true) }
-        case .holderDied, .unaccounted: quarantine(lease.endpoint, policy, isFault: false)
+        case .holderDied, .unaccounted: quarantine(lease.endpoint, policy, isFault: false, isCut: true)
         }
         switch policy.reuse {
         case .immediate: break
@@ -204,8 +207,14 @@ extension ReferenceKeeper {
         }
     }
 
-    func quarantine(_ id: EndpointID, _ policy: PoolPolicy, isFault: Bool, lasting: Duration? = nil) {
+    func endQuarantine(_ id: EndpointID) {
+        workers[id]?.quarantinedUntil = nil
+        workers[id]?.cutUntil = nil
+    }
+
+    func quarantine(_ id: EndpointID, _ policy: PoolPolicy, isFault: Bool, isCut: Bool = false, lasting: Duration? = nil) {
         guard var worker = workers[id] else { return }
+        if isCut { worker.cutUntil = now + policy.quarantine.first }
         var length = lasting ?? policy.quarantine.first
         if isFault, worker.quarantinedUntil == nil {
             for _ in 0..<worker.repeats where length < policy.quarantine.most { length = min(length * 2, policy.quarantine.most) }
@@ -253,7 +262,7 @@ extension ReferenceKeeper {
             if let old = worker.places[pool], !old.isGone, old.description.isUsable != endpoint.isUsable {
                 if endpoint.isUsable {
                     if worker.recovery == .awaitingReady { worker.recovery = .none }
-                    worker.quarantinedUntil = nil
+                    if worker.cutUntil.map({ $0 <= now }) ?? true { (worker.quarantinedUntil, worker.cutUntil) = (nil, nil) }
                 } else if case .settling = worker.recovery {
                     worker.recovery = .awaitingReady
                 }
@@ -262,6 +271,7 @@ extension ReferenceKeeper {
             worker.places[pool] = Place(description: endpoint, isGone: false, seen: snapshots, idleSince: idleSince)
             worker.node = endpoint.node
             workers[endpoint.id] = worker
+            for address in endpoint.addresses { claim(address, endpoint.id) }
             markIdle()
         case .remove(let pool, let id):
             workers[id]?.places[pool]?.isGone = true
@@ -320,7 +330,7 @@ extension ReferenceKeeper {
                 workers[id]?.drainedByOperator = false
                 workers[id]?.drainedByScaler = false
                 workers[id]?.owesDrained = false
-                workers[id]?.quarantinedUntil = nil
+                if workers[id]?.cutUntil.map({ $0 <= now }) ?? true { endQuarantine(id) }
                 count += 1
             }
         case .quarantine(let text, let pool, let duration):

@@ -50,6 +50,8 @@ final class ReferenceKeeper {
         var isUsedUp = false
         var recovery = Recovery.none
         var quarantinedUntil: Instant?
+        /// The quarantine began with a cut; until then no readiness ends it.
+        var cutUntil: Instant?
         var repeats = 0
         var node = ""
     }
@@ -85,6 +87,8 @@ final class ReferenceKeeper {
     let parameters: Keeper.Parameters
     var pools: [PoolID: Pool] = [:]
     var workers: [EndpointID: Worker] = [:]
+    /// Who has an address, in the order in which they were named.
+    var claims: [SocketAddress: [EndpointID]] = [:]
     var nodes: [String: Node] = [:]
     var leases: [Lease] = []
     var tickets: [Waiting] = []
@@ -122,17 +126,45 @@ final class ReferenceKeeper {
             && worker.quarantinedUntil == nil
     }
 
+    func has(_ id: EndpointID, _ address: SocketAddress, named: Bool) -> Bool {
+        workers[id]?.places.values.contains { $0.description.addresses.contains(address) && !(named && $0.isGone) } ?? false
+    }
+
+    func claim(_ address: SocketAddress, _ id: EndpointID) {
+        dropClaims()
+        if claims[address]?.last != id { claims[address] = (claims[address] ?? []).filter { $0 != id } + [id] }
+    }
+
+    func dropClaims() {
+        for (address, all) in claims { claims[address] = all.filter { has($0, address, named: false) } }
+    }
+
+    /// A job may be running at its addresses.
+    func holdsAddress(_ id: EndpointID) -> Bool {
+        !open(id).isEmpty || (workers[id]?.quarantinedUntil != nil && workers[id]?.cutUntil != nil)
+    }
+
+    /// A dial could reach another endpoint's worker: it has a lease there, or was named there later.
+    func isShadowed(_ id: EndpointID) -> Bool {
+        claims.contains { address, all in
+            guard has(id, address, named: false) else { return false }
+            let present = all.filter { has($0, address, named: false) }
+            if present.contains(where: { $0 != id && holdsAddress($0) }) { return true }
+            return present.last { has($0, address, named: true) }.map { $0 != id } ?? false
+        }
+    }
+
     func state(_ id: EndpointID, in pool: PoolID) -> EndpointState? {
         guard let worker = workers[id], let place = worker.places[pool] else { return nil }
         let open = open(id)
-        let couldRun = isWilling(worker) && place.description.isUsable && !place.isGone
+        let couldRun = isWilling(worker) && !isShadowed(id) && place.description.isUsable && !place.isGone
         if !open.isEmpty {
             if couldRun, open.count < slots(worker) { return .free }
             return open.allSatisfy(\.isEnding) ? .ending : .leased
         }
         if place.isGone { return nil }
         if worker.drainedByOperator || worker.drainedByScaler || worker.isUsedUp { return .draining }
-        if !place.description.isUsable { return .unready }
+        if !place.description.isUsable || isShadowed(id) { return .unready }
         if worker.quarantinedUntil != nil { return .quarantined }
         return worker.recovery == .none ? .free : .recovering
     }
@@ -141,7 +173,7 @@ final class ReferenceKeeper {
 
     func budget(_ own: Duration?, _ pool: PoolID) -> Duration {
         guard let policy = pools[pool]?.policy else { return .zero }
-        if exists(pool) { return own ?? policy.holdTimeout }
+        if exists(pool) || snapshots == 0 { return own ?? policy.holdTimeout }
         return own.map { min($0, policy.noEndpointsTimeout) } ?? policy.noEndpointsTimeout
     }
 
@@ -204,7 +236,7 @@ final class ReferenceKeeper {
             try refuse(ticket)
         }
         for (id, worker) in workers {
-            if let until = worker.quarantinedUntil, until <= now { workers[id]?.quarantinedUntil = nil }
+            if let until = worker.quarantinedUntil, until <= now { endQuarantine(id) }
             if case .settling(let until) = worker.recovery, until <= now { workers[id]?.recovery = .none }
         }
         for (name, node) in nodes where node.avoidedUntil.map({ $0 <= now }) ?? false { nodes[name] = Node() }
@@ -311,7 +343,7 @@ final class ReferenceKeeper {
             for (pool, place) in worker.places {
                 let isIdle =
                     place.description.isLocal && !place.isGone && place.description.isUsable && isWilling(worker)
-                    && open(id).allSatisfy(\.isProbe)
+                    && !isShadowed(id) && open(id).allSatisfy(\.isProbe)
                 if isIdle != (place.idleSince != nil) { workers[id]?.places[pool]?.idleSince = isIdle ? now : nil }
             }
         }
@@ -327,6 +359,7 @@ final class ReferenceKeeper {
             }
             if workers[id]?.places.isEmpty ?? false { workers[id] = nil }
         }
+        dropClaims()
         nodes = nodes.filter { name, _ in workers.values.contains { $0.node == name } }
     }
 

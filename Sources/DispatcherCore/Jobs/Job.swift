@@ -25,10 +25,25 @@ public struct JobRequest: Hashable, Sendable {
     /// The caller's own hold budget (`Prefer: wait`), already capped; nil takes the pool's.
     public var budget: Duration?
     public var urgency: Urgency
-    public var tenant: String
-    public var affinity: String
     /// Bytes that wait with the job.
     public var bytes: UInt32
+    /// Nil for the default tenant without affinity, which is almost every job: a copy then counts no references.
+    private var names: Names?
+
+    /// Immutable, shared by copies.
+    private final class Names: Hashable, Sendable {
+        let tenant: String
+        let affinity: String
+        init(tenant: String, affinity: String) {
+            self.tenant = tenant
+            self.affinity = affinity
+        }
+        static func == (a: Names, b: Names) -> Bool { a.tenant == b.tenant && a.affinity == b.affinity }
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(tenant)
+            hasher.combine(affinity)
+        }
+    }
 
     public init(
         pool: PoolID, budget: Duration? = nil, urgency: Urgency = .standard, tenant: String = "", affinity: String = "", bytes: UInt32 = 0
@@ -36,10 +51,14 @@ public struct JobRequest: Hashable, Sendable {
         self.pool = pool
         self.budget = budget
         self.urgency = urgency
-        self.tenant = tenant
-        self.affinity = affinity
         self.bytes = bytes
+        if !tenant.isEmpty || !affinity.isEmpty { names = Names(tenant: tenant, affinity: affinity) }
     }
+
+    /// Empty is the default tenant.
+    public var tenant: String { names?.tenant ?? "" }
+    /// Empty is none.
+    public var affinity: String { names?.affinity ?? "" }
 }
 
 /// Where a job stands.
@@ -56,7 +75,7 @@ public enum JobPhase: UInt8, Sendable, Hashable {
     case ending
 }
 
-/// One job's state: plain bits but for the two names that are almost always empty.
+/// One job's state: plain bits, but for names that are almost always absent.
 public struct Job: Sendable {
     public internal(set) var phase = JobPhase.none
     public internal(set) var generation: UInt32 = 0

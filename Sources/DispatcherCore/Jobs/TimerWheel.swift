@@ -19,12 +19,15 @@ public struct TimerWheel: Sendable {
     private let mask: Int64
     private var current: Int64
     private var armed = 0
+    /// One bit per bucket that holds anything, so that the next one is found in a few words.
+    private var filled: [UInt64]
 
     /// `tick` in nanoseconds; `bucketCount` a power of two.
     public init(tick: Int64 = 8_000_000, bucketCount: Int = 1024, now: Instant) {
-        precondition(bucketCount & (bucketCount - 1) == 0 && tick > 0)
+        precondition(bucketCount >= 64 && bucketCount & (bucketCount - 1) == 0 && tick > 0)
         self.tick = tick
         buckets = [Int32](repeating: -1, count: bucketCount)
+        filled = [UInt64](repeating: 0, count: bucketCount / 64)
         mask = Int64(bucketCount - 1)
         current = now.nanoseconds / tick
     }
@@ -51,13 +54,23 @@ public struct TimerWheel: Sendable {
 
     public func deadline(of key: Int) -> Instant { key < nodes.count ? Instant(nanoseconds: nodes[key].deadline) : .never }
 
-    /// When to look again: the next bucket that holds anything, at most one round ahead. O(buckets) in the worst case, O(1) when busy.
+    /// When to look again: the next bucket that holds anything, at most one round ahead. O(buckets / 64).
     public func nextWake(after now: Instant) -> Instant {
         guard armed > 0 else { return .never }
-        for step in 1...(mask + 1) where buckets[Int((current + step) & mask)] >= 0 {
-            return Instant(nanoseconds: (current + step + 1) * tick)
+        let first = Int((current + 1) & mask)
+        var word = first >> 6
+        // The first word without the buckets before `first`; it comes round again whole at the end.
+        var bits = filled[word] & (UInt64.max << UInt64(first & 63))
+        for _ in 0...filled.count {
+            if bits != 0 {
+                let bucket = word << 6 + bits.trailingZeroBitCount
+                let step = (Int64(bucket) - Int64(first)) & mask
+                return Instant(nanoseconds: (current + 1 + step + 1) * tick)
+            }
+            word = (word + 1) % filled.count
+            bits = filled[word]
         }
-        return Instant(nanoseconds: (current + 2) * tick)
+        return .never
     }
 
     /// Appends the keys whose deadline has passed and clears them. O(buckets passed + keys in them).
@@ -95,12 +108,14 @@ public struct TimerWheel: Sendable {
         nodes[key].next = head
         if head >= 0 { nodes[Int(head)].previous = Int32(key) }
         buckets[Int(bucket)] = Int32(key)
+        filled[Int(bucket) >> 6] |= 1 << UInt64(bucket & 63)
         armed += 1
     }
 
     private mutating func unlink(_ key: Int) {
         let node = nodes[key]
         if node.previous >= 0 { nodes[Int(node.previous)].next = node.next } else { buckets[Int(node.bucket)] = node.next }
+        if buckets[Int(node.bucket)] < 0 { filled[Int(node.bucket) >> 6] &= ~(1 << UInt64(node.bucket & 63)) }
         if node.next >= 0 { nodes[Int(node.next)].previous = node.previous }
         nodes[key].next = -1
         nodes[key].previous = -1

@@ -257,7 +257,7 @@ public final class Outbox {
     public init(loop: Loop, descriptorBudget: UInt32 = 0) {
         self.loop = loop
         self.descriptorBudget = descriptorBudget
-        loop.atTurnEnd { [unowned self] in flush() }
+        loop.asLastAct { [unowned self] in flush() }
     }
 
     fileprivate func mark(_ link: Link) {
@@ -266,10 +266,13 @@ public final class Outbox {
     }
 
     public func flush() {
-        guard !dirty.isEmpty else { return }
-        for link in dirty {
+        // The end of one link may give its owner something to say on another: the list grows under this loop.
+        var i = 0
+        while i < dirty.count {
+            let link = dirty[i]
             link.isDirty = false
             link.flush()
+            i += 1
         }
         dirty.removeAll(keepingCapacity: true)
     }

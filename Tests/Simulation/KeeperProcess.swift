@@ -1,0 +1,203 @@
+import KeeperCore
+import Model
+import Wire
+
+/// The pool-keeper: its machine, its listening socket, its link to the watcher, and what it has on disk.
+final class KeeperProcess: Process {
+    struct Peer {
+        var link: DispatcherID
+        var instance: InstanceID
+        var seat: String
+        var end: LinkEnd
+    }
+
+    /// On disk.
+    private var epoch: UInt64 = 1
+    private var roster: [RosterEntry] = []
+    private(set) var keeper: Keeper?
+    private(set) var peers: [Peer] = []
+    private var feed: Uplink!
+    private var isRosterDirty = false
+    private var armed = Instant.never
+    private var links: UInt64 = 0
+    /// Dead, but what they said has not been read to its end.
+    private var dying: Set<InstanceID> = []
+    private var actions: [Keeper.Action] = []
+
+    override func boot() {
+        if world.mutation != .reusesEpoch { epoch += UInt64(world.pick(1...3)) }
+        let known = world.mutation == .forgetsRoster ? [] : roster
+        keeper = Keeper(Keeper.Parameters(epoch: epoch), policies: world.scenario.policies, roster: known, at: now)
+        peers = []
+        dying = []
+        isRosterDirty = false
+        armed = .never
+        world.promises.keeperStarted(epoch)
+        for entry in known where !world.isAlive(entry.instance.rawValue) { noticeDeath(of: entry.instance.rawValue) }
+        feed = Uplink(self, to: world.watcher, .endpoints, seat: name, instance: 1)
+        feed.connect()
+    }
+
+    override func died() {
+        keeper = nil
+        peers = []
+    }
+
+    /// Hands one input to the machine and does what it says.
+    func input(_ input: Keeper.Input) {
+        guard life == .running, let next = keeper?.nextWake else { return }
+        // Some wake-ups come late: then an input comes first.
+        if next <= now, world.chance(0.5) { give(.wake) }
+        if case .wake = input, next > now { return }
+        guard let mutation = world.mutation else { return give(input) }
+        for (i, changed) in mutation.rewrite(input, self).enumerated() { give(changed, instead: i == 0 ? input : changed) }
+    }
+
+    /// `instead`: what the promises see; something else only for a mutant.
+    private func give(_ input: Keeper.Input, instead seen: Keeper.Input? = nil) {
+        guard life == .running, keeper != nil else { return }
+        actions.removeAll(keepingCapacity: true)
+        world.promises.keeperWillHandle(seen ?? input)
+        keeper?.handle(input, at: now, into: &actions)
+        if world.checksMachines { keeper?.checkInvariants() }
+        world.promises.keeperHandled(input, actions)
+        for action in actions { perform(action) }
+    }
+
+    private func perform(_ action: Keeper.Action) {
+        switch action {
+        case .reply(let link, let reply):
+            world.trace.note(name) { "→ \(self.peer(link)?.seat ?? "?"): \(reply.brief)" }
+            peer(link)?.end.send(reply)
+        case .scaling, .poolChanged, .operated: break
+        case .closeDispatcher(let link, let reason):
+            world.trace.note(name) { "closes \(self.peer(link)?.seat ?? "?"): \(reason.name)" }
+            guard let gone = peer(link) else { return }
+            gone.end.flush()
+            gone.end.close()
+            forget(gone)
+        case .rosterChanged: isRosterDirty = true
+        case .notice(let notice): world.trace.note(name) { "· \(notice.brief)" }
+        }
+    }
+
+    func peer(_ link: DispatcherID) -> Peer? { peers.first { $0.link == link } }
+
+    /// The roster is on disk before anything that follows is sent.
+    override func beforeFlush() {
+        guard isRosterDirty, let keeper, act() else { return }
+        isRosterDirty = false
+        roster = keeper.roster
+    }
+
+    override func afterFlush() {
+        guard let next = keeper?.nextWake, next < armed else { return }
+        armed = next
+        after(max(.zero, next - now) + .microseconds(world.pick(0...1_000)), isTimer: true) { [self] in
+            armed = .never
+            input(.wake)
+        }
+    }
+
+    // MARK: Links
+
+    override func linkUp(_ end: LinkEnd) {
+        guard end.edge == .leasing else { return feed.cameUp() }
+        guard let hello = end.hello else { return }
+        links += 1
+        let peer = Peer(
+            link: DispatcherID(rawValue: links), instance: InstanceID(rawValue: hello.instance), seat: hello.seat, end: end)
+        peers.append(peer)
+        world.trace.note(name) { "← \(hello.seat): connected, instance \(hello.instance)" }
+        input(.dispatcherConnected(peer.link, instance: peer.instance, seat: peer.seat))
+        if !world.isAlive(hello.instance) { noticeDeath(of: hello.instance) }
+    }
+
+    override func received(_ bytes: [UInt8], on end: LinkEnd) {
+        if end.edge == .endpoints {
+            return end.decode(bytes, EndpointsMessage.self) { message in
+                world.trace.note(name) { "← watcher: \(message.brief)" }
+                input(.endpoints(message))
+            }
+        }
+        guard let peer = peers.first(where: { $0.end === end }) else { return }
+        end.decode(bytes, LeasingRequest.self) { request in
+            // The machine may have closed this link in the middle of the packet.
+            guard end.isOpen else { return }
+            world.trace.note(name) { "← \(peer.seat): \(request.brief)" }
+            input(.request(peer.link, request))
+        }
+    }
+
+    override func linkEnded(_ end: LinkEnd, wasUp: Bool) {
+        if end.edge == .endpoints {
+            if wasUp {
+                world.trace.note(name) { "← watcher: lost" }
+                input(.endpointsLost)
+            }
+            return feed.later()
+        }
+        guard let gone = peers.first(where: { $0.end === end }) else { return }
+        world.trace.note(name) { "← \(gone.seat): link ended" }
+        input(.dispatcherLinkEnded(gone.link))
+        forget(gone)
+    }
+
+    private func forget(_ gone: Peer) {
+        peers.removeAll { $0.link == gone.link }
+        if dying.contains(gone.instance) { buryIfSilent(gone.instance) }
+    }
+
+    /// A pidfd became readable, or the roster names a process that is not there.
+    func noticeDeath(of instance: UInt64) {
+        after(.microseconds(world.pick(50...20_000))) { [self] in
+            dying.insert(InstanceID(rawValue: instance))
+            buryIfSilent(InstanceID(rawValue: instance))
+        }
+    }
+
+    /// What a dead process had said is read to its end before its death counts.
+    private func buryIfSilent(_ instance: InstanceID) {
+        guard !peers.contains(where: { $0.instance == instance }) else { return }
+        dying.remove(instance)
+        world.trace.note(name) { "· instance \(instance.rawValue) is dead" }
+        input(.dispatcherDied(instance))
+    }
+
+    // MARK: The operator
+
+    /// Does one of the things that operators and scalers do, and takes it back later.
+    func operate() {
+        guard let pool = world.pick(world.scenario.policies), let pod = world.pick(world.cluster.pods.filter(\.isAlive)) else { return }
+        let (verb, back): (Keeper.Input, Keeper.Input)
+        switch world.pick(0...3) {
+        case 0:
+            verb = .operated(.pause(pool.id, refuse: world.chance(0.3)))
+            back = .operated(.resume(pool.id))
+        case 1:
+            verb = .operated(.drain(endpoint: pod.uid, pool: nil))
+            back = .operated(.undrain(endpoint: pod.uid, pool: nil))
+        case 2:
+            verb = .operated(.quarantine(endpoint: pod.uid, pool: nil, duration: .milliseconds(300)))
+            back = .wake
+        default:
+            verb = .scaling(.drain(pod.id))
+            back = .scaling(.undrain(pod.id))
+        }
+        order(verb)
+        world.after(world.milliseconds(10...2500)) { [self] in order(back) }
+    }
+
+    private func order(_ input: Keeper.Input) {
+        enter(incarnation) { [self] in
+            if case .wake = input { return }
+            world.trace.note(name) { "← operator: \(input)" }
+            self.input(input)
+        }
+    }
+
+    func healed() {
+        for pool in world.scenario.policies { order(.operated(.resume(pool.id))) }
+        for pod in world.cluster.pods { order(.operated(.undrain(endpoint: pod.uid, pool: nil))) }
+    }
+}

@@ -1,0 +1,117 @@
+import KeeperCore
+import Model
+import Wire
+
+/// The line of each pool as an onlooker at the pool-keeper's door sees it: who came when, and who may be served.
+struct Line {
+    struct Place {
+        var ticket: TicketID
+        var instance: InstanceID
+        var pool: PoolID
+        /// In nanoseconds: when it was told, less the age that it told.
+        var arrival: Int64
+        var budget: Duration?
+        var isRequeued: Bool
+        var isTold: Bool
+        var isEligible: Bool
+        /// Became eligible by the input at hand.
+        var isFresh = true
+    }
+
+    private var places: [Place] = []
+    private var asserting: Set<InstanceID> = []
+
+    func count(in pool: PoolID) -> Int { places.filter { $0.pool == pool }.count }
+
+    mutating func connected(_ instance: InstanceID) {
+        suspend(instance)
+        asserting.insert(instance)
+        for i in places.indices where places[i].instance == instance { places[i].isTold = false }
+    }
+
+    mutating func told(_ ticket: Ticket, by instance: InstanceID, at now: Instant) {
+        if let i = index(ticket.id, instance) {
+            places[i].isTold = true
+            places[i].isRequeued = ticket.isRequeued
+            return
+        }
+        places.append(
+            Place(
+                ticket: ticket.id, instance: instance, pool: ticket.pool, arrival: now.nanoseconds - ticket.age.nanoseconds,
+                budget: ticket.budget, isRequeued: ticket.isRequeued, isTold: true, isEligible: !asserting.contains(instance)))
+    }
+
+    mutating func asserted(_ instance: InstanceID) {
+        asserting.remove(instance)
+        places.removeAll { $0.instance == instance && !$0.isTold }
+        for i in places.indices where places[i].instance == instance {
+            places[i].isEligible = true
+            places[i].isFresh = true
+        }
+    }
+
+    mutating func suspend(_ instance: InstanceID) {
+        for i in places.indices where places[i].instance == instance { places[i].isEligible = false }
+    }
+
+    mutating func forget(_ instance: InstanceID) { places.removeAll { $0.instance == instance } }
+
+    @discardableResult
+    mutating func remove(_ ticket: TicketID, of instance: InstanceID) -> Place? {
+        index(ticket, instance).map { places.remove(at: $0) }
+    }
+
+    /// Takes the granted ticket out; says what is wrong with the choice. Timers that were due are worked off before the input, so
+    /// who came by the input has no claim then.
+    mutating func granted(_ ticket: TicketID, of instance: InstanceID, in pool: PoolID, timersDue: Bool) -> String? {
+        guard let granted = remove(ticket, of: instance) else { return "a ticket that does not wait was granted" }
+        guard granted.isEligible else { return "a ticket was granted whose dispatcher is not there" }
+        for other in places where other.pool == pool && other.isEligible && other.arrival < granted.arrival {
+            if timersDue, other.isFresh { continue }
+            return "ticket \(ticket.rawValue) was served before ticket \(other.ticket.rawValue), which came "
+                + "\(Duration.nanoseconds(granted.arrival - other.arrival)) earlier"
+        }
+        return nil
+    }
+
+    /// The input at hand is done with.
+    mutating func settle() { for i in places.indices { places[i].isFresh = false } }
+
+    private func index(_ ticket: TicketID, _ instance: InstanceID) -> Int? {
+        places.firstIndex { $0.ticket == ticket && $0.instance == instance }
+    }
+}
+
+/// What the watcher has told this pool-keeper, taken literally.
+struct Feed {
+    private var pools: [PoolID: Set<EndpointID>] = [:]
+    private var staged: [PoolID: Set<EndpointID>]?
+    private var source = SourceHealth.State.unknown
+    /// A complete snapshot has come.
+    private(set) var isKnown = false
+
+    func count(of pool: PoolID) -> Int { pools[pool]?.count ?? 0 }
+
+    /// Takes a message; names a pool that a snapshot has emptied.
+    mutating func take(_ message: EndpointsMessage) -> PoolID? {
+        switch message {
+        case .source(let health): source = health.state
+        case .snapshotBegin: staged = [:]
+        case .snapshotEnd:
+            guard let whole = staged else { return nil }
+            staged = nil
+            if source == .unknown { return nil }
+            let emptied = pools.keys.sorted().first { count(of: $0) > 0 && (whole[$0] ?? []).isEmpty }
+            pools = whole
+            isKnown = true
+            return emptied
+        case .upsert(let pool, let endpoint):
+            if staged != nil { staged?[pool, default: []].insert(endpoint.id) } else { pools[pool, default: []].insert(endpoint.id) }
+        case .remove(let pool, let id):
+            if staged != nil { staged?[pool]?.remove(id) } else { pools[pool]?.remove(id) }
+        }
+        return nil
+    }
+
+    mutating func lost() { staged = nil }
+}

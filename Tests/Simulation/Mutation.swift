@@ -1,0 +1,71 @@
+import DispatcherCore
+import KeeperCore
+import Model
+import Wire
+
+/// A way to break the product on purpose: the simulation must notice each of them.
+enum Mutation: CaseIterable {
+    /// The pool-keeper grants after its start without waiting for those who may hold leases.
+    case forgetsRoster
+    /// It takes a leased endpoint back when its source says that it is unready.
+    case freesOnBlink
+    /// It takes a lease back when the caller has left.
+    case releasesOnEnding
+    /// It takes a dispatcher for dead when its link ends.
+    case buriesTheSilent
+    /// It ends a lease after a while.
+    case timesLeasesOut
+    /// It begins its tokens anew after a restart.
+    case reusesEpoch
+    /// It does not believe the age of a job that comes back.
+    case forgetsArrival
+    /// The watcher says empty where it knows nothing.
+    case emptyWhileUnknown
+    /// The dispatcher does not tell what it holds.
+    case assertsNothing
+    /// It does not tell again who waits.
+    case forgetsTickets
+    /// It forgets to release.
+    case neverReleases
+    /// It does not give an unused grant back.
+    case keepsUnused
+    /// It does not say that the caller left the line.
+    case neverCancels
+    /// It serves a caller that it knows to have left.
+    case keepsDeadCallers
+    /// It tries a job again that a worker had begun.
+    case triesAgain
+    /// It calls a worker free that it had to reset.
+    case trustsResets
+
+    /// What the pool-keeper's machine hears in place of the input.
+    func rewrite(_ input: Keeper.Input, _ process: KeeperProcess) -> [Keeper.Input] {
+        let leases = process.keeper?.leaseReports(at: process.now) ?? []
+        func release(_ lease: LeaseReport) -> [Keeper.Input] {
+            guard let peer = process.peers.first(where: { $0.instance == lease.instance }) else { return [] }
+            return [.request(peer.link, .release(lease.lease, .served))]
+        }
+        switch (self, input) {
+        case (.freesOnBlink, .endpoints(.upsert(_, let endpoint))) where !endpoint.isUsable:
+            return [input] + leases.filter { $0.endpoint == endpoint.id }.flatMap(release)
+        case (.releasesOnEnding, .request(let link, .ending(let lease))): return [.request(link, .release(lease, .abandoned))]
+        case (.buriesTheSilent, .dispatcherLinkEnded(let link)):
+            guard let peer = process.peer(link) else { return [input] }
+            return [input, .dispatcherDied(peer.instance)]
+        case (.timesLeasesOut, _): return [input] + leases.filter { $0.age > .seconds(2) }.flatMap(release)
+        case (.forgetsArrival, .request(let link, .ticket(var ticket))) where ticket.isRequeued:
+            ticket.age = .zero
+            return [.request(link, .ticket(ticket))]
+        default: return [input]
+        }
+    }
+
+    /// Whether the dispatcher does not do what its machine says.
+    func swallows(_ action: JobMachine.Action, tellingAgain: Bool) -> Bool {
+        switch (self, action) {
+        case (.assertsNothing, .sendAssert), (.neverReleases, .sendRelease), (.keepsUnused, .sendUnused), (.neverCancels, .sendCancel): true
+        case (.forgetsTickets, .sendTicket): tellingAgain
+        default: false
+        }
+    }
+}

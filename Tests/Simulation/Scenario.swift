@@ -1,0 +1,130 @@
+import Model
+import TestKit
+
+/// Everything about a run that is known beforehand, from its seed alone.
+struct Scenario: CustomStringConvertible {
+    var dispatchers: Int
+    /// How long there is trouble.
+    var span: Duration
+    var policies: [PoolPolicy]
+    var pods: [PodPlan]
+    var callers: [CallerPlan]
+    var troubles: [Trouble]
+    var dialTimeout: Duration = .seconds(1)
+    var firstByte: Duration
+    var abandon: Duration
+    /// How long a worker goes on after its connection was reset. Less than a quarantine; where it is longer than a restart takes,
+    /// the pool-keeper is not killed, because quarantines live in its memory.
+    var stopsWithin: Duration
+    /// Workers turn unready for each job and ready again after it.
+    var flips: Bool
+
+    struct PodPlan {
+        var pools: [Int]
+        var isDualStack: Bool
+        var node: Int
+    }
+
+    struct CallerPlan {
+        var arrives: Duration
+        var seat: Int
+        var pool: Int
+        var budget: Duration?
+        /// When it hangs up, unless it has been answered.
+        var patience: Duration?
+        /// How long the worker takes.
+        var work: Duration
+    }
+
+    init(seed: UInt64) {
+        var dice = Dice(seed: seed)
+        dispatchers = Int(dice.pick(1...3))
+        span = .milliseconds(dice.pick(3_000...12_000))
+        let poolCount = dice.chance(0.4) ? 2 : 1
+        firstByte = .milliseconds(dice.pick(1_000...4_000))
+        abandon = .milliseconds(dice.pick(1_000...6_000))
+        let isSlow = dice.chance(0.2)
+        stopsWithin = .milliseconds(isSlow ? 1_500 : 20)
+        flips = dice.chance(0.15)
+        let settle = flips || dice.chance(0.1)
+        let probes = dice.chance(0.2)
+        policies = (0..<poolCount).map { n in
+            var policy = PoolPolicy(name: n == 0 ? "alpha" : "beta")
+            policy.holdTimeout = .milliseconds(dice.pick(2_000...10_000))
+            policy.noEndpointsTimeout = .milliseconds(dice.pick(1_000...10_000))
+            policy.maxQueued = dice.chance(0.2) ? Int(dice.pick(1...6)) : 1000
+            policy.order = dice.chance(0.3) ? .pack : .spread
+            if settle { policy.reuse = .whenReady(settle: .milliseconds(dice.pick(100...2_000))) }
+            if probes { policy.health = .init(path: "/", interval: .milliseconds(dice.pick(300...2_000)), timeout: .milliseconds(500)) }
+            return policy
+        }
+        if dice.chance(0.15) { for n in policies.indices { policies[n].slots = 2 } }
+        pods = (0..<Int(dice.pick(1...5))).map { n in
+            PodPlan(
+                pools: poolCount == 1 ? [0] : n < poolCount ? [n] : dice.chance(0.5) ? [0, 1] : [Int(dice.pick(0...1))],
+                isDualStack: dice.chance(0.3), node: Int(dice.pick(0...1)))
+        }
+        if poolCount == 2, dice.chance(0.5) { pods = pods.map { var pod = $0; pod.pools = [0, 1]; return pod } }
+        if poolCount == 2, pods.count == 1 { pods[0].pools = [0, 1] }
+        callers = []
+        let busyness = dice.pick(50...1_500)
+        for _ in 0..<dice.pick(5...25) {
+            let patience: Duration? = dice.chance(0.3) ? .milliseconds(dice.pick(0...3_000)) : nil
+            callers.append(
+                CallerPlan(
+                    arrives: .microseconds(dice.pick(0...span.microseconds * 3 / 4)), seat: Int(dice.pick(0...2)),
+                    pool: Int(dice.pick(0...Int64(poolCount - 1))), budget: dice.chance(0.15) ? .milliseconds(dice.pick(0...4_000)) : nil,
+                    patience: patience, work: .milliseconds(dice.chance(0.05) ? dice.pick(2_000...12_000) : dice.pick(1...busyness))))
+        }
+        troubles = []
+        for _ in 0..<dice.pick(0...16) {
+            guard let kind = Trouble.Kind.allCases.randomElement(using: &dice.generator) else { continue }
+            if isSlow, kind.harmsKeeper { continue }
+            troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind))
+        }
+    }
+
+    var description: String {
+        "\(dispatchers) dispatchers, \(pods.count) workers, \(callers.count) callers, pools \(policies.map(\.name)), "
+            + "\(troubles.count) troubles in \(span), stops within \(stopsWithin)\(flips ? ", flips" : "")"
+    }
+}
+
+/// Something that goes wrong, and when. What exactly it hits is drawn when it comes.
+struct Trouble {
+    enum Kind: CaseIterable {
+        case killKeeper, killWatcher, killDispatcher
+        case stopKeeper, stopWatcher, stopDispatcher
+        /// Dies in the middle of one of its next turns.
+        case burnKeeper, burnWatcher, burnDispatcher
+        case breakLeasing, breakFeed
+        case blink, terminate, vanish, replace, stale, crash, busy, hang
+        case operate
+        case unreadable
+
+        var harmsKeeper: Bool {
+            switch self {
+            case .killKeeper, .burnKeeper: true
+            case .killWatcher, .killDispatcher, .stopKeeper, .stopWatcher, .stopDispatcher, .burnWatcher, .burnDispatcher,
+                .breakLeasing, .breakFeed, .blink, .terminate, .vanish, .replace, .stale, .crash, .busy, .hang, .operate, .unreadable:
+                false
+            }
+        }
+    }
+
+    var at: Duration
+    var kind: Kind
+}
+
+/// Chances of a scenario.
+struct Dice {
+    var generator: SeededGenerator
+
+    init(seed: UInt64) { generator = SeededGenerator(seed: seed ^ 0x5ce4_a210_5ce4_a210) }
+
+    mutating func pick(_ range: ClosedRange<Int64>) -> Int64 {
+        range.lowerBound + Int64(generator.next() % UInt64(max(1, range.upperBound - range.lowerBound + 1)))
+    }
+
+    mutating func chance(_ probability: Double) -> Bool { Double(generator.next() >> 11) < probability * 9_007_199_254_740_992 }
+}

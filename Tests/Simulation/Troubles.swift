@@ -1,0 +1,44 @@
+import Model
+import Wire
+
+extension World {
+    /// What goes wrong now.
+    func cause(_ trouble: Trouble) {
+        guard !isHealed else { return }
+        switch trouble.kind {
+        case .killKeeper: keeper.kill("-9")
+        case .killWatcher: watcher.kill("-9")
+        case .killDispatcher: pick(dispatchers)?.kill("-9")
+        case .stopKeeper: pause(keeper)
+        case .stopWatcher: pause(watcher)
+        case .stopDispatcher: if let dispatcher = pick(dispatchers) { pause(dispatcher) }
+        case .burnKeeper: keeper.fuse = Int(pick(0...12))
+        case .burnWatcher: watcher.fuse = Int(pick(0...4))
+        case .burnDispatcher: pick(dispatchers)?.fuse = Int(pick(0...20))
+        case .breakLeasing: breakLink(.leasing)
+        case .breakFeed: breakLink(.endpoints)
+        case .blink, .terminate, .vanish, .replace, .stale, .crash, .busy, .hang: cluster.cause(trouble.kind)
+        case .operate: keeper.operate()
+        case .unreadable:
+            trace.note("directory") { "cannot be read" }
+            cluster.isReadable = false
+            after(milliseconds(10...3000)) { [self] in cluster.isReadable = true }
+        }
+    }
+
+    /// SIGSTOP, and after a while SIGCONT. Short ones are a process that wakes late.
+    private func pause(_ process: Process) {
+        process.stop()
+        after(milliseconds(chance(0.5) ? 1...60 : 60...5000)) { process.resume() }
+    }
+
+    private func breakLink(_ edge: Edge) {
+        let ends = linkEnds.filter { $0.edge == edge && $0.isOpen && $0.isUp && $0.owner.life == .running }
+        guard let end = pick(ends) else { return }
+        trace.note("link \(end.number)") { "is broken by \(end.owner.name)" }
+        end.owner.enter(end.owner.incarnation) {
+            end.close()
+            end.owner.linkEnded(end, wasUp: true)
+        }
+    }
+}
