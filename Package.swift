@@ -56,9 +56,6 @@ let package = Package(
         .target(name: "CAllocations", path: "Benchmarks/CAllocations"),     // counts calls of malloc
         .executableTarget(name: "microbenchmarks", dependencies: ["KeeperCore", "DispatcherCore", "CAllocations"], path: "Benchmarks/Micro"),
 
-        // Benchmarks: microbenchmarks of the machines, run in release.
-        .executableTarget(name: "keeper-benchmark", dependencies: ["KeeperCore", "Model", "Wire"], path: "Benchmarks/keeper"),
-
         // Tests.
         .target(name: "TestKit", dependencies: ["Model", "Wire", "Linux"], path: "Tests/TestKit"),
         .testTarget(name: "ModelTests", dependencies: ["Model", "TestKit"]),

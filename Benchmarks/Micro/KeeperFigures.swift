@@ -9,6 +9,7 @@ struct KeeperCrowd {
     private var leases: [LeaseID] = []
     private var now = Instant(nanoseconds: 1_000_000_000_000)
     private var nextTicket: UInt64 = 1
+    private var random: UInt64 = 1
     private let pool: PoolPolicy
     private let link = DispatcherID(rawValue: 1)
     private let size: Int
@@ -60,8 +61,39 @@ struct KeeperCrowd {
         }
     }
 
-    private mutating func ask() {
-        handle(.request(link, .ticket(Ticket(id: TicketID(rawValue: nextTicket), pool: pool.id))))
+    /// As ``turnOver``, but every ticket comes to a place before others, and every other one with a budget of its own.
+    mutating func overtake(_ count: Int) {
+        for turn in 0..<count {
+            let index = turn % size
+            handle(.request(link, .release(leases[index], .served)))
+            leases[index] = leases.removeLast()
+            random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            ask(age: .microseconds(Int64(random >> 33) % Int64(size * 10)), budget: turn & 1 == 0 ? nil : .seconds(1800))
+        }
+    }
+
+    /// The oldest that waits leaves, a new one comes.
+    mutating func leave(_ count: Int) {
+        for _ in 0..<count {
+            handle(.request(link, .cancel(TicketID(rawValue: nextTicket - UInt64(size)))))
+            ask()
+        }
+    }
+
+    /// Endpoint by endpoint: a dial fails, the quarantine ends, a job takes it again.
+    mutating func fail(_ count: Int) {
+        for turn in 0..<count {
+            let index = turn % size
+            handle(.request(link, .dialFailed(leases[index], .refused)))
+            now = keeper.nextWake
+            handle(.wake)
+            ask()
+            leases[index] = leases.removeLast()
+        }
+    }
+
+    private mutating func ask(age: Duration = .zero, budget: Duration? = nil) {
+        handle(.request(link, .ticket(Ticket(id: TicketID(rawValue: nextTicket), pool: pool.id, age: age, budget: budget))))
         nextTicket += 1
     }
 
@@ -79,6 +111,11 @@ func keeperFigures(sizes: [Int], operations: Int) -> [Figure] {
         let idle = measure("keeper: ask, grant, release", size: size, operations: operations) { crowd.pass($0) }
         crowd.fillQueue()
         let full = measure("keeper: ask behind a queue, release, grant", size: size, operations: operations) { crowd.turnOver($0) }
-        return [idle, full]
+        var restless = crowd
+        let overtaken = measure("keeper: the same, each overtaking others", size: size, operations: operations) { restless.overtake($0) }
+        let left = measure("keeper: cancel the oldest, ask", size: size, operations: operations) { crowd.leave($0) }
+        var failing = KeeperCrowd(size: size)
+        let failed = measure("keeper: dial failed, quarantine, ask", size: size, operations: operations) { failing.fail($0) }
+        return [idle, full, overtaken, left, failed]
     }
 }

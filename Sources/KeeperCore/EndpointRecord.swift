@@ -31,22 +31,22 @@ struct EndpointRecord: Sendable {
     var isUsedUp = false
     var recovery = Recovery.none
     var isQuarantined = false
-    /// Quarantines since the last served lease.
-    var repeats: UInt8 = 0
+    /// Another endpoint claims one of its addresses.
+    var isContested = false
+    /// A dial could reach another endpoint's worker. Kept by ``Keeper/move(_:_:at:)``.
+    var isShadowed = false
     /// Set by a quarantine that began with a connection cut under a worker that may still be at its job: no readiness that the source
     /// shows before this moment ends it.
     var cutUntil = Instant(nanoseconds: .min)
-    /// Whether another endpoint has one of its addresses.
-    var hasRivals = false
-    /// Whether such another endpoint holds the address.
-    var isOccupied = false
+    /// Quarantines since the last served lease.
+    var repeats: UInt8 = 0
     /// When it last showed how it is; long ago for one that never did.
     var lastLeaseEnd = Instant(nanoseconds: .min)
     var node: Slot = .null
 
     var isDraining: Bool { drainedByOperator || drainedByScaler || isUsedUp }
     /// Whether nothing but its source's word and its open leases decides.
-    var isWilling: Bool { !isDraining && !isQuarantined && recovery == .none && !isOccupied }
+    var isWilling: Bool { !isDraining && !isQuarantined && !isShadowed && recovery == .none }
     /// Whether a job may be running at its addresses.
     var holdsAddress: Bool { used > 0 || (isQuarantined && cutUntil.nanoseconds != .min) }
     /// Leases that are jobs.

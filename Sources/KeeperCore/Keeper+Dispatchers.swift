@@ -135,14 +135,17 @@ extension Keeper {
             e = addEndpoint(asserted.endpoint)
             actions.append(.notice(.unknownEndpoint(asserted.endpoint, asserted.lease)))
         }
-        if member(of: e, in: p) == .null {
+        let isGhost = member(of: e, in: p) == .null
+        if isGhost {
             let ghost = Endpoint(id: asserted.endpoint, uid: "", addresses: [asserted.address], conditions: [])
-            claim(addMember(e, p, ghost, address: asserted.address, isGone: true), at: now)
+            _ = addMember(e, p, ghost, address: asserted.address, isGone: true)
         }
         add(
             LeaseRecord(
                 id: asserted.lease, pool: p, endpoint: e, dispatcher: d, told: dispatchers[d].assertion, isEnding: asserted.isEnding,
                 isProbe: asserted.isProbe, since: now - asserted.age))
+        // Not before the lease is counted: a place that is gone and without one is dropped.
+        if isGhost { claim(asserted.address, e, at: now) }
         move(e, .used, at: now)
         if endpoints[e].used > endpoints[e].slots {
             actions.append(.notice(.conflict(asserted.endpoint, asserted.lease, open: UInt32(clamping: endpoints[e].used))))

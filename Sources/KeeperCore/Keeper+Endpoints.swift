@@ -15,26 +15,28 @@ extension Keeper {
     }
 
     /// What the member's pool counts its endpoint as; nil when it is only remembered.
-    func state(of member: Member, _ endpoint: EndpointRecord) -> EndpointState? {
-        if endpoint.used > 0 {
-            let isOpen = endpoint.used < endpoint.slots && member.isUsable && !member.isGone && endpoint.isWilling
-            if isOpen { return .free }
-            return endpoint.used == endpoint.ending ? .ending : .leased
+    @inline(__always)
+    func state(of m: Slot, _ e: Slot) -> EndpointState? {
+        let isGone = members[m].isGone
+        let isUsable = members[m].isUsable
+        let used = endpoints[e].used
+        if used > 0 {
+            if used < endpoints[e].slots, isUsable, !isGone, endpoints[e].isWilling { return .free }
+            return used == endpoints[e].ending ? .ending : .leased
         }
-        if member.isGone { return nil }
-        if endpoint.isDraining { return .draining }
-        if !member.isUsable { return .unready }
-        if endpoint.isQuarantined { return .quarantined }
-        // Its worker is at a job that was leased under another UID.
-        if endpoint.isOccupied { return .leased }
-        return endpoint.recovery == .none ? .free : .recovering
+        if isGone { return nil }
+        if endpoints[e].isDraining { return .draining }
+        if !isUsable || endpoints[e].isShadowed { return .unready }
+        if endpoints[e].isQuarantined { return .quarantined }
+        return endpoints[e].recovery == .none ? .free : .recovering
     }
 
     /// Brings every pool's view of an endpoint in line with its record. Cost: the number of its pools.
     mutating func move(_ e: Slot, _ place: Place, at now: Instant) {
+        if endpoints[e].isContested || endpoints[e].isShadowed { endpoints[e].isShadowed = isShadowed(e) }
         var m = endpoints[e].firstMember
         while m != .null {
-            let state = state(of: members[m], endpoints[e])
+            let state = state(of: m, e)
             let old = members[m].state
             if state != old {
                 let p = members[m].pool
@@ -51,7 +53,7 @@ extension Keeper {
             if members[m].isLocal { noteIdle(m, at: now) }
             m = members[m].nextOfEndpoint
         }
-        if endpoints[e].hasRivals { for rival in rivals(of: e) { review(rival, at: now) } }
+        if endpoints[e].isContested { settleRivals(of: e, at: now) }
         if endpoints[e].goneMembers > 0, endpoints[e].used == 0 { reap(e, at: now) }
     }
 
@@ -154,7 +156,7 @@ extension Keeper {
     /// Drops the places that no source names any more, and the endpoint with the last of them.
     private mutating func reap(_ e: Slot, at now: Instant) {
         if endpoints[e].isRemembered { return }
-        endpoints[e].goneMembers = 0
+        var lost: [SocketAddress] = []
         var m = endpoints[e].firstMember
         var previous = Slot.null
         while m != .null {
@@ -165,14 +167,17 @@ extension Keeper {
                 } else {
                     members[previous].nextOfEndpoint = next
                 }
-                disclaim(m, at: now)
                 pools[members[m].pool].members.remove(m, &poolLinks)
+                lost.append(members[m].address)
+                if let alternate = members[m].alternate { lost.append(alternate) }
                 members.remove(m)
             } else {
                 previous = m
             }
             m = next
         }
+        endpoints[e].goneMembers = 0
+        for address in lost { disclaim(address, e, at: now) }
         if endpoints[e].firstMember == .null {
             setNode(e, "")
             setTimer(e, .never)
@@ -180,7 +185,8 @@ extension Keeper {
             endpoints.remove(e)
         } else {
             setSlots(e)
-            if endpoints[e].hasRivals { review(e, at: now) }
+            // The address that it has lost may be the one that it was held back for.
+            if endpoints[e].isShadowed != isShadowed(e) { move(e, .entered, at: now) }
         }
     }
 

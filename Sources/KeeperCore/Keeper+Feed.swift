@@ -49,9 +49,6 @@ extension Keeper {
         var m = member(of: e, in: p)
         let isNew = m == .null
         var turned: (from: Bool, to: Bool)?
-        let alternate = endpoint.addresses.first { $0.family != address.family }
-        let isMoved = isNew || members[m].address != address || members[m].alternate != alternate
-        if isMoved, !isNew { disclaim(m, at: now) }
         if isNew {
             m = addMember(e, p, endpoint, address: address, isGone: false)
         } else {
@@ -64,11 +61,9 @@ extension Keeper {
             }
             if members[m].isLocal != endpoint.isLocal { setLocal(m, endpoint.isLocal) }
             members[m].isUsable = endpoint.isUsable
-            members[m].address = address
             descriptions[Int(m)] = endpoint
         }
-        members[m].alternate = alternate
-        if isMoved { claim(m, at: now) }
+        setAddresses(m, address, endpoint.addresses.first { $0.family != address.family }, at: now)
         members[m].seen = snapshots
         setNode(e, endpoint.node)
         touch(p)
@@ -79,6 +74,16 @@ extension Keeper {
         }
         if timer(of: e) == .never, endpoints[e].recovery == .none { scheduleProbe(e, at: now) }
         move(e, .entered, at: now)
+    }
+
+    private mutating func setAddresses(_ m: Slot, _ address: SocketAddress, _ alternate: SocketAddress?, at now: Instant) {
+        let (e, oldAddress, oldAlternate) = (members[m].endpoint, members[m].address, members[m].alternate)
+        members[m].address = address
+        members[m].alternate = alternate
+        if oldAddress != address { disclaim(oldAddress, e, at: now) }
+        if let oldAlternate, oldAlternate != alternate { disclaim(oldAlternate, e, at: now) }
+        claim(address, e, at: now)
+        if let alternate { claim(alternate, e, at: now) }
     }
 
     private mutating func setLocal(_ m: Slot, _ isLocal: Bool) {

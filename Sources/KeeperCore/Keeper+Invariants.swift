@@ -12,6 +12,7 @@ extension Keeper {
         var waiting: [Slot: UInt32] = [:]
         checkDispatchers(&openLeases, &jobs, &waiting)
         checkEndpoints(openLeases)
+        checkAddresses()
         for p in poolOrder {
             precondition(pools[p].state.leases == jobs[p, default: 0], "a pool's open leases are miscounted")
             precondition(pools[p].state.queued == waiting[p, default: 0], "a pool's tickets are miscounted")
@@ -54,6 +55,16 @@ extension Keeper {
         precondition(isRecovering || !dispatcherOrder.contains { dispatchers[$0].blocksRecovery }, "recovery ended too early")
     }
 
+    /// Of the endpoints with one address at most one is on offer or may be dialled anew.
+    private func checkAddresses() {
+        for (address, rivals) in contested {
+            precondition(rivals.count > 1 && Set(rivals).count == rivals.count, "\(address) is contested by nobody else")
+            precondition(rivals.allSatisfy { endpoints[$0].isContested }, "an endpoint does not know that \(address) is contested")
+            let open = rivals.filter { endpoints[$0].used < endpoints[$0].slots && endpoints[$0].isWilling }
+            precondition(open.count <= 1, "\(address) is on offer twice")
+        }
+    }
+
     private func checkEndpoints(_ openLeases: [Slot: (used: Int32, ending: Int32, probes: Int32)]) {
         precondition(endpointSlots.count == endpoints.count, "endpoints are lost")
         var memberCount = 0
@@ -69,21 +80,14 @@ extension Keeper {
             while m != .null {
                 let member = members[m]
                 precondition(member.endpoint == e, "an endpoint's member belongs to another")
-                precondition(member.state == state(of: member, endpoint), "an endpoint is counted in a state that it is not in")
+                precondition(member.state == state(of: m, e), "an endpoint is counted in a state that it is not in")
                 precondition((member.state == .free) == (member.list != .none), "a free endpoint is not on offer, or another is")
                 precondition(member.state != .free || endpoint.used < endpoint.slots, "an endpoint on offer has no open slot")
                 if member.isGone { gone += 1 }
-                for address in [member.address, member.alternate].compactMap({ $0 }) {
-                    precondition(
-                        sharedAddresses[address].map { $0.contains(m) } ?? (addressMembers[address] == m), "an endpoint is not found by its address")
-                }
                 memberCount += 1
                 m = member.nextOfEndpoint
             }
-            let rivals = rivals(of: e)
-            precondition(
-                endpoint.hasRivals == !rivals.isEmpty && endpoint.isOccupied == rivals.contains { endpoints[$0].holdsAddress },
-                "who else holds an endpoint's address is not known")
+            precondition(endpoint.isShadowed == isShadowed(e), "an address has changed hands unnoticed")
             precondition(gone == endpoint.goneMembers && (gone == 0 || endpoint.isRemembered), "a place that is gone was kept")
             precondition(!endpoint.isQuarantined || timer(of: e) != .never, "a quarantine has no end")
             precondition(endpoint.recovery != .settling || timer(of: e) != .never, "settling has no end")

@@ -45,9 +45,9 @@ public struct Keeper: Sendable {
 
     var endpoints = Slab<EndpointRecord>()
     var endpointSlots: [EndpointID: Slot] = [:]
-    /// The member that has an address; where several do, one of them, and all in `sharedAddresses`.
-    var addressMembers: [SocketAddress: Slot] = [:]
-    var sharedAddresses: [SocketAddress: [Slot]] = [:]
+    /// Whose an address is; and in the order in which they were named, all who claim one that has several.
+    var owners: [SocketAddress: Slot] = [:]
+    var contested: [SocketAddress: [Slot]] = [:]
     var members = Slab<Member>()
     /// What the source says of each member.
     var descriptions: ContiguousArray<Endpoint> = []

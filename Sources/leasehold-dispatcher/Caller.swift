@@ -74,23 +74,23 @@ struct SocketFlags {
     var watchesWrites = false
 }
 
-/// A right-sized block of bytes with an offset: what is left to send.
+/// A right-sized block of bytes with an offset: what is left to send. 16 bytes, because every caller has two.
 struct Bytes {
-    private(set) var base: UnsafeMutableRawPointer
-    private(set) var count: Int
-    private(set) var offset = 0
+    private let base: UnsafeMutableRawPointer
+    private let size: UInt32
+    private var offset: UInt32 = 0
 
-    /// Copies.
+    /// Copies; heads and answers are far below 4 GiB.
     init(_ bytes: UnsafeRawBufferPointer) {
-        count = bytes.count
+        size = UInt32(bytes.count)
         base = .allocate(byteCount: max(1, bytes.count), alignment: 1)
         if let source = bytes.baseAddress { base.copyMemory(from: source, byteCount: bytes.count) }
     }
 
-    var all: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
-    var rest: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base + offset, count: count - offset) }
-    var isDone: Bool { offset == count }
-    mutating func advance(_ n: Int) { offset += n }
+    var all: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: Int(size)) }
+    var rest: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base + Int(offset), count: Int(size - offset)) }
+    var isDone: Bool { offset == size }
+    mutating func advance(_ n: Int) { offset += UInt32(n) }
     /// The owner calls it exactly once.
     func free() { base.deallocate() }
 }

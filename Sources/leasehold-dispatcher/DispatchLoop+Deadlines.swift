@@ -88,6 +88,7 @@ extension DispatchLoop {
             resetWorker(slot)
             feed(.ended(id, .endingTimeout))
         case .grace:
+            if worker.pointee.state == .ending { return endingEnded(slot) }
             let id = worker.pointee.job
             freeWorker(slot)
             feed(.ended(id, .served))

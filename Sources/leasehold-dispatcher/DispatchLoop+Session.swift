@@ -39,7 +39,7 @@ extension DispatchLoop {
         guard flushOutgoing(callerSlot) else { return }
         let moved = worker.pointee.up.moved &+ worker.pointee.down.moved
         if worker.pointee.up.mode == .open {
-            if worker.pointee.up.moved > 0 && caller.pointee.socket.readable { setNoDelay(slot) }
+            if worker.pointee.up.moved > 0 && caller.pointee.socket.readable && !worker.pointee.socket.finned { setNoDelay(slot) }
             switch move(&worker.pointee.up, .max, from: caller.pointee.descriptor.raw, &caller.pointee.socket,
                 to: worker.pointee.descriptor.raw, &worker.pointee.socket) {
             case .waiting, .spent: break
@@ -106,44 +106,6 @@ extension DispatchLoop {
         let callerSlot = worker.pointee.caller
         freeCaller(callerSlot)
         orphan(slot)
-    }
-
-    /// Lets the worker finish alone (`ending`), or go if nothing reached it.
-    func orphan(_ slot: Int32, as outcome: Outcome = .abandoned) {
-        let worker = workers[slot]
-        let id = worker.pointee.job
-        let reached = worker.pointee.sentBytes > 0 || worker.pointee.exchange == .tunnel
-        worker.pointee.caller = -1
-        owners[Int(id.slot)] = -1
-        guard reached else {
-            freeWorker(slot)
-            return feed(.callerLeft(id, reachedWorker: false))
-        }
-        logEnd(id, outcome)
-        feed(.callerLeft(id, reachedWorker: true))
-        release(&worker.pointee.up)
-        release(&worker.pointee.down)
-        worker.pointee.state = .ending
-        worker.pointee.endingOutcome = outcome
-        _ = lh_shutdown(worker.pointee.descriptor.raw, Int32(SHUT_WR))
-        setDeadline(worker: slot, .abandon, rules.pools[Int(worker.pointee.pool)].configuration.abandon)
-        drainEnding(slot)
-    }
-
-    /// Discards what an abandoned worker still says, until it closes.
-    func drainEnding(_ slot: Int32) {
-        let worker = workers[slot]
-        while worker.pointee.socket.readable && !worker.pointee.socket.broken {
-            let count = lh_recv(worker.pointee.descriptor.raw, nil, 1 << 20, Int32(MSG_TRUNC))
-            if count == Int(-EAGAIN) { worker.pointee.socket.readable = false }
-            if count == 0 || (count < 0 && count != Int(-EAGAIN)) { break }
-        }
-        guard worker.pointee.socket.finned || worker.pointee.socket.broken else { return }
-        guard worker.pointee.socket.readable || worker.pointee.socket.broken else { return }
-        let id = worker.pointee.job
-        let outcome = worker.pointee.endingOutcome
-        freeWorker(slot)
-        feed(.ended(id, outcome))
     }
 
     /// The worker's connection broke in the middle of a tunnel or a body: the caller is cut, never ended cleanly.

@@ -60,8 +60,9 @@ final class DispatchLoop {
         self.rules = rules
         machine = JobMachine(policies: rules.pools.map(\.configuration.policy))
         wheel = TimerWheel(now: Instant(nanoseconds: monotonicNow()))
-        callerKind = loop.addKind { [unowned self] payload, events in callerReady(payload, events) }
-        workerKind = loop.addKind { [unowned self] payload, events in workerReady(payload, events) }
+        // unowned(unsafe): the loop object lives as long as the process; the hot handlers must not count references.
+        callerKind = loop.addKind { [unowned(unsafe) self] payload, events in callerReady(payload, events) }
+        workerKind = loop.addKind { [unowned(unsafe) self] payload, events in workerReady(payload, events) }
         listenerKind = loop.addKind { [unowned self] payload, _ in accept(UInt16(truncatingIfNeeded: payload)) }
         wheelTimer = loop.timer { [unowned self] now in expire(Instant(nanoseconds: now)) }
         keepAliveTimer = loop.timer { [unowned self] now in
@@ -137,7 +138,7 @@ final class DispatchLoop {
             logger.warning("The pool-keeper is away; sessions go on and callers wait", metadata: ["reason": "\(reason)"])
             feed(.keeperDown)
         }
-        keeper.onPacket = { [unowned self] (_, packet, _) throws(WireError) in
+        keeper.onPacket = { [unowned(unsafe) self] (_, packet, _) throws(WireError) in
             var reader = ByteReader(packet)
             while !reader.isAtEnd { feed(.reply(try LeasingReply.decode(from: &reader))) }
         }

@@ -174,6 +174,7 @@ final class Shell {
             out["reused-connections", default: 0] += c.reusedConnections
             out["refused-connections", default: 0] += c.refusedConnections
             out["turns", default: 0] += dispatch.loop.turns
+            out["waiting", default: 0] += UInt64(dispatch.machine.waitingJobs)
             out["callers", default: 0] += UInt64(dispatch.callers.used)
             out["worker-connections", default: 0] += UInt64(dispatch.workers.used)
             out["link-messages-sent", default: 0] += dispatch.keeper?.link?.messagesSent ?? 0

@@ -102,10 +102,20 @@ struct DemoStory: Sendable {
 
     private func lostWorkers(_ address: SocketAddress, _ crowd: DemoCrowd) throws {
         let failures = crowd.failures
-        // A long job stands out by the age of its lease.
-        let quiet = DemoCall("/render?ms=8000&bytes=2000", to: address)
+        // A long job stands out by the age of its lease. On a busy machine a short one may too, but not for long.
+        let quiet = DemoCall("/render?ms=10000&bytes=2000", to: address)
+        var suspect: (lease: String, seen: Int64)?
         let first = try waitFor("a long job to run") { () -> WorkerReport? in
-            guard let lease = stage.leases().first(where: { $0.ageMs > 1_500 }) else { return nil }
+            let old = stage.leases().filter { $0.ageMs > 1_500 }
+            guard old.count == 1, let lease = old.first else {
+                suspect = nil
+                return nil
+            }
+            guard let known = suspect, known.lease == lease.lease else {
+                suspect = (lease.lease, monotonicNow())
+                return nil
+            }
+            guard monotonicNow() - known.seen > 500_000_000 else { return nil }
             return stage.workers().first { lease.address == "127.0.0.1:\($0.port)" }
         }
         ledger.say("Worker pid \(first.pid) is in the middle of a job. kill -9.")

@@ -3,142 +3,62 @@ import Model
 import Testing
 import Wire
 
+/// A UID tells two endpoints apart; a connect does not. Whoever is dialled at one address, one process answers.
 @Suite struct AddressTests {
-    /// Another UID at the address of worker 1.
-    private func successor(_ conditions: Endpoint.Conditions = .ready) -> Endpoint {
-        var endpoint = worker(2, conditions)
-        endpoint.addresses = worker(1).addresses
-        return endpoint
+    /// Another UID at the address of `worker(1)`, like a local worker that was started again on its port.
+    private func successor() -> Endpoint {
+        var second = worker(2)
+        second.addresses = worker(1).addresses
+        return second
     }
 
-    @Test func aLeaseHoldsItsAddressAgainstANewUID() throws {
+    @Test func aReusedAddressIsNotGrantedWhileItsLastOwnerHasALease() throws {
         let talk = Dialogue(policy())
         talk.upsert(worker(1))
         let lease = try talk.lease(1).lease
+        talk.upsert(successor())
+        #expect(talk.ask(2) == .held)
+        talk.release(lease)
+        #expect(talk.grants.last?.endpoint == successor().id)
+    }
+
+    @Test func ofTwoAtOneAddressTheOneNamedLastIsOnOffer() throws {
+        let talk = Dialogue(policy())
+        talk.upsert(worker(1))
+        talk.upsert(successor())
+        #expect(talk.state.free == 1 && talk.state.total == 2)
+        #expect(try talk.lease(1).endpoint == successor().id)
+        #expect(talk.ask(2) == .held)
+    }
+
+    /// A watcher that was killed serves what it had saved: the worker of before, at the port of the one that has a job now.
+    @Test func aStaleSnapshotDoesNotDoubleAWorker() throws {
+        let talk = Dialogue(policy())
+        talk.upsert(successor())
+        let lease = try talk.lease(1).lease
+        talk.remove(successor())
+        talk.upsert(worker(1))
+        #expect(talk.ask(2) == .held)
+        talk.release(lease)
+        #expect(talk.grants.last?.endpoint == worker(1).id)
+        talk.upsert(successor())
         talk.remove(worker(1))
-        talk.upsert(successor())
-        #expect(talk.endpointState(successor()) == .leased)
-        #expect(talk.ask(2) == .held)
-        talk.clear()
-        talk.release(lease)
-        #expect(talk.grants.map(\.endpoint) == [successor().id])
+        #expect(talk.ask(3) == .held)
     }
 
-    @Test func inWhateverOrderTheSourceTellsIt() throws {
+    @Test func theOtherOneIsOnOfferAgainWhenTheNewestGoes() throws {
         let talk = Dialogue(policy())
         talk.upsert(worker(1))
         talk.upsert(successor())
-        let lease = try talk.lease(1).lease
-        #expect(talk.ask(2) == .held)
-        talk.remove(worker(1))
-        #expect(talk.grants.count == 1)
-        talk.release(lease)
-        #expect(talk.grants.count == 2)
+        talk.remove(successor())
+        #expect(try talk.lease(1).endpoint == worker(1).id)
     }
 
-    @Test func inEveryPoolThatReachesIt() throws {
-        let http = PoolID(name: "http")
-        let debug = PoolID(name: "debug")
-        let talk = Dialogue(policy("http"), policy("debug"))
-        var second = successor()
-        second.addresses[0].port = 9222
-        talk.upsert(worker(1), in: http)
-        let lease = try talk.lease(1, in: http).lease
-        talk.upsert(successor(), in: http)
-        talk.upsert(second, in: debug)
-        #expect(talk.ask(2, in: debug) == .held)
-        talk.release(lease)
-        #expect(talk.grants.last?.pool == debug)
-    }
-
-    @Test func anAlternateAddressCountsToo() throws {
-        let talk = Dialogue(policy())
-        var dual = worker(1)
-        dual.addresses.append(SocketAddress(family: .v6, high: 0xfd00 << 48, low: 1, port: 8080))
-        var single = worker(2)
-        single.addresses = [dual.addresses[1]]
-        talk.upsert(dual)
-        let lease = try talk.lease(1).lease
-        talk.upsert(single)
-        #expect(talk.ask(2) == .held)
-        talk.release(lease)
-        #expect(talk.grantedTickets == [1, 2])
-    }
-
-    @Test func aWorkerThatMayStillBeAtAJobHoldsItsAddressThroughItsQuarantine() throws {
-        let talk = Dialogue(policy())
-        talk.upsert(worker(1))
-        let lease = try talk.lease(1).lease
-        talk.remove(worker(1))
-        talk.upsert(successor())
-        talk.release(lease, .cut)
-        #expect(talk.ask(2) == .held)
-        talk.clear()
-        talk.pass(.seconds(2))
-        #expect(talk.grants.map(\.endpoint) == [successor().id])
-    }
-
-    @Test func anAssertedLeaseHoldsTheAddressThatWasDialled() throws {
-        let talk = Dialogue(policy(), roster: [RosterEntry(instance: InstanceID(rawValue: 100), seat: "s")], serving: false)
-        let link = talk.connect(instance: 100, asserting: true)
-        let old = LeaseID(epoch: 6, counter: 9)
-        talk.request(
-            .assertLease(AssertedLease(lease: old, pool: talk.pool, endpoint: worker(1).id, address: worker(1).addresses[0])), on: link)
-        talk.request(.asserted, on: link)
-        talk.snapshot([(talk.pool, successor())])
-        #expect(talk.ask(2, on: link) == .held)
-        talk.clear()
-        talk.release(old, on: link)
-        #expect(talk.grantedTickets == [2])
-    }
-
-    @Test func anAddressThatMovesAwayIsFreeAgain() throws {
+    @Test func anEndpointThatMovesAwayLeavesItsAddressToTheOther() throws {
         let talk = Dialogue(policy())
         talk.upsert(worker(1))
         talk.upsert(successor())
-        _ = try talk.lease(1)
-        talk.ask(2)
-        #expect(talk.grants.count == 1)
-        talk.clear()
         talk.upsert(worker(2))
-        #expect(talk.grants.map(\.endpoint) == [worker(2).id])
-    }
-
-    @Test(arguments: [Outcome.cut, .endingTimeout, .probeFailed, .lostBeforeResponse, .busy])
-    func readinessDoesNotEndTheFirstQuarantineOfAWorkerThatMayStillBeAtItsJob(outcome: Outcome) throws {
-        let talk = Dialogue(policy())
-        talk.upsert(worker(1))
-        talk.release(try talk.lease(1).lease, outcome)
-        talk.pass(.seconds(1))
-        talk.upsert(worker(1, []))
-        talk.upsert(worker(1))
-        let isCut = outcome != .lostBeforeResponse && outcome != .busy
-        #expect(talk.endpointState(worker(1)) == (isCut ? .quarantined : .free))
-        talk.pass(.seconds(1))
-        #expect(talk.endpointState(worker(1)) == .free)
-    }
-
-    @Test func norDoesTheOperatorsUndrain() throws {
-        let talk = Dialogue(policy())
-        talk.upsert(worker(1))
-        talk.release(try talk.lease(1).lease, .cut)
-        talk.say(.operated(.undrain(endpoint: "worker-1", pool: nil)))
-        #expect(talk.endpointState(worker(1)) == .quarantined)
-        talk.pass(.seconds(2))
-        #expect(talk.endpointState(worker(1)) == .free)
-    }
-
-    @Test func aLongQuarantineAfterACutIsEndedByReadinessOnceTheFirstIsOver() throws {
-        let talk = Dialogue(policy())
-        talk.upsert(worker(1))
-        for id in 1...3 {
-            talk.release(try talk.lease(UInt64(id)).lease, .cut)
-            if id < 3 { talk.pass(.seconds(30)) }
-        }
-        #expect(talk.remaining(worker(1)) == .seconds(8))
-        talk.pass(.seconds(2))
-        talk.upsert(worker(1, []))
-        talk.upsert(worker(1))
-        #expect(talk.endpointState(worker(1)) == .free)
+        #expect(talk.state.free == 2)
     }
 }

@@ -56,7 +56,7 @@ import Wire
         #expect(talk.grantedTickets == [1, 2])
     }
 
-    @Test func anotherPodOnTheSameAddressIsAnotherWorkerAndNotGivenAwayBeforeTheOldLeaseEnds() throws {
+    @Test func anotherPodOnTheSameAddressIsAnotherWorker() throws {
         let talk = Dialogue(policy())
         let old = worker(1)
         var new = worker(2)
@@ -65,11 +65,10 @@ import Wire
         let lease = try talk.lease(1).lease
         talk.upsert(new)
         talk.remove(old)
-        // The lease may have been dialled to either of the two: AddressTests has the rest.
+        // Whether the old lease's dial reached the old pod or already the new one, nobody can know: it waits for that lease.
         #expect(talk.ask(2) == .held)
-        talk.clear()
         talk.release(lease)
-        #expect(talk.grants.map(\.endpoint) == [new.id])
+        #expect(talk.grants.last?.endpoint == new.id)
         #expect(talk.state.leased == 1 && talk.state.total == 1)
     }
 

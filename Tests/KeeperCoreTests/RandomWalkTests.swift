@@ -1,25 +1,17 @@
 import Foundation
 import KeeperCore
 import Model
+import TestKit
 import Testing
 import Wire
 
-/// A seeded generator (SplitMix64, Steele et al. 2014).
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
-        return z ^ z >> 31
-    }
+extension SeededGenerator {
     mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
 }
 
 /// Random inputs to a keeper and to the reference, compared after each.
 struct RandomWalk {
-    var random: Seeded
+    var random: SeededGenerator
     var keeper: Keeper
     let reference: ReferenceKeeper
     var now = Instant(nanoseconds: 1_000_000_000_000)
@@ -33,8 +25,9 @@ struct RandomWalk {
     var unsaid: [DispatcherID: [LeasingRequest]] = [:]
     let names = ["a", "b", "c"]
     let calm: Int
+    let sharesAddresses: Bool
 
-    static func policies(_ random: inout Seeded, _ names: [String]) -> [PoolPolicy] {
+    static func policies(_ random: inout SeededGenerator, _ names: [String]) -> [PoolPolicy] {
         names.filter { _ in !random.chance(7) }.map { name in
             policy(name) {
                 $0.slots = [1, 1, 1, 2, 3].randomElement(using: &random) ?? 1
@@ -53,8 +46,9 @@ struct RandomWalk {
     }
 
     init(seed: UInt64) {
-        random = Seeded(state: seed)
+        random = SeededGenerator(seed: seed)
         calm = [0, 50, 80].randomElement(using: &random) ?? 0
+        sharesAddresses = random.chance(50)
         let parameters = Keeper.Parameters(
             epoch: 50, adoptWithin: random.chance(50) ? .zero : .milliseconds(900), recoveryGrace: .milliseconds(1500),
             nodeAvoidance: .seconds(3))
@@ -70,16 +64,17 @@ struct RandomWalk {
 
     mutating func pool() -> PoolID { PoolID(name: names.randomElement(using: &random) ?? "a") }
 
+    func addressOf(_ n: UInt64) -> UInt64 { sharesAddresses && n > 5 ? n - 5 : n }
+
     mutating func endpoint() -> Endpoint {
         let n = UInt64.random(in: 1...8, using: &random)
         let conditions: Endpoint.Conditions = random.chance(75) ? .ready : random.chance(50) ? [] : [.ready, .terminating]
         var endpoint = worker(n, conditions, node: ["", "n1", "n2"][Int(n % 3)], local: n > 4)
-        endpoint.addresses = [address(endpoint.id)]
+        // Some share an address, and some move to another's.
+        let at = random.chance(4) ? UInt64.random(in: 1...8, using: &random) : addressOf(n)
+        endpoint.addresses = worker(at).addresses
         return endpoint
     }
-
-    /// Some UIDs follow others at the same address.
-    func address(_ id: EndpointID) -> SocketAddress { worker(id.low > 6 ? id.low - 6 : id.low).addresses[0] }
 
     mutating func pickLink() -> DispatcherID? {
         reference.processes.values.compactMap(\.link).sorted { $0.rawValue < $1.rawValue }
@@ -129,7 +124,7 @@ struct RandomWalk {
     func assertion(_ lease: LeaseID, _ pool: PoolID, _ endpoint: EndpointID, isEnding: Bool, _ isProbe: Bool) -> LeasingRequest {
         .assertLease(
             AssertedLease(
-                lease: lease, pool: pool, endpoint: endpoint, address: address(endpoint), isEnding: isEnding, isProbe: isProbe))
+                lease: lease, pool: pool, endpoint: endpoint, address: worker(addressOf(endpoint.low)).addresses[0], isEnding: isEnding, isProbe: isProbe))
     }
 
     mutating func connect(_ instance: InstanceID) throws {

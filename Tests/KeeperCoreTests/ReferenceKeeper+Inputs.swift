@@ -142,6 +142,7 @@ extension ReferenceKeeper {
         if workers[asserted.endpoint]?.places[asserted.pool] == nil {
             let ghost = Endpoint(id: asserted.endpoint, uid: "", addresses: [asserted.address], conditions: [])
             workers[asserted.endpoint, default: Worker()].places[asserted.pool] = Place(description: ghost, isGone: true)
+            claim(asserted.address, asserted.endpoint)
         }
         leases.append(
             Lease(
@@ -270,6 +271,7 @@ extension ReferenceKeeper {
             worker.places[pool] = Place(description: endpoint, isGone: false, seen: snapshots, idleSince: idleSince)
             worker.node = endpoint.node
             workers[endpoint.id] = worker
+            for address in endpoint.addresses { claim(address, endpoint.id) }
             markIdle()
         case .remove(let pool, let id):
             workers[id]?.places[pool]?.isGone = true

@@ -87,6 +87,8 @@ final class ReferenceKeeper {
     let parameters: Keeper.Parameters
     var pools: [PoolID: Pool] = [:]
     var workers: [EndpointID: Worker] = [:]
+    /// Who has an address, in the order in which they were named.
+    var claims: [SocketAddress: [EndpointID]] = [:]
     var nodes: [String: Node] = [:]
     var leases: [Lease] = []
     var tickets: [Waiting] = []
@@ -119,38 +121,51 @@ final class ReferenceKeeper {
         max(1, worker.places.keys.compactMap { pools[$0] }.filter(\.isConfigured).map(\.policy.slots).min() ?? 1)
     }
 
-    /// Whether another UID holds one of its addresses: by a lease, or by a worker that may still be at a job.
-    func isOccupied(_ id: EndpointID) -> Bool {
-        func addresses(_ worker: Worker?) -> Set<SocketAddress> {
-            Set((worker?.places.values.map(\.description) ?? []).compactMap(\.addresses.first))
-        }
-        let ours = addresses(workers[id])
-        return workers.contains { other, worker in
-            other != id && (!open(other).isEmpty || (worker.quarantinedUntil != nil && worker.cutUntil != nil))
-                && !addresses(worker).isDisjoint(with: ours)
-        }
-    }
-
-    func isWilling(_ id: EndpointID, _ worker: Worker) -> Bool { isWilling(worker) && !isOccupied(id) }
-
-    private func isWilling(_ worker: Worker) -> Bool {
+    func isWilling(_ worker: Worker) -> Bool {
         !worker.drainedByOperator && !worker.drainedByScaler && !worker.isUsedUp && worker.recovery == .none
             && worker.quarantinedUntil == nil
+    }
+
+    func has(_ id: EndpointID, _ address: SocketAddress, named: Bool) -> Bool {
+        workers[id]?.places.values.contains { $0.description.addresses.contains(address) && !(named && $0.isGone) } ?? false
+    }
+
+    func claim(_ address: SocketAddress, _ id: EndpointID) {
+        dropClaims()
+        if claims[address]?.last != id { claims[address] = (claims[address] ?? []).filter { $0 != id } + [id] }
+    }
+
+    func dropClaims() {
+        for (address, all) in claims { claims[address] = all.filter { has($0, address, named: false) } }
+    }
+
+    /// A job may be running at its addresses.
+    func holdsAddress(_ id: EndpointID) -> Bool {
+        !open(id).isEmpty || (workers[id]?.quarantinedUntil != nil && workers[id]?.cutUntil != nil)
+    }
+
+    /// A dial could reach another endpoint's worker: it has a lease there, or was named there later.
+    func isShadowed(_ id: EndpointID) -> Bool {
+        claims.contains { address, all in
+            guard has(id, address, named: false) else { return false }
+            let present = all.filter { has($0, address, named: false) }
+            if present.contains(where: { $0 != id && holdsAddress($0) }) { return true }
+            return present.last { has($0, address, named: true) }.map { $0 != id } ?? false
+        }
     }
 
     func state(_ id: EndpointID, in pool: PoolID) -> EndpointState? {
         guard let worker = workers[id], let place = worker.places[pool] else { return nil }
         let open = open(id)
-        let couldRun = isWilling(id, worker) && place.description.isUsable && !place.isGone
+        let couldRun = isWilling(worker) && !isShadowed(id) && place.description.isUsable && !place.isGone
         if !open.isEmpty {
             if couldRun, open.count < slots(worker) { return .free }
             return open.allSatisfy(\.isEnding) ? .ending : .leased
         }
         if place.isGone { return nil }
         if worker.drainedByOperator || worker.drainedByScaler || worker.isUsedUp { return .draining }
-        if !place.description.isUsable { return .unready }
+        if !place.description.isUsable || isShadowed(id) { return .unready }
         if worker.quarantinedUntil != nil { return .quarantined }
-        if isOccupied(id) { return .leased }
         return worker.recovery == .none ? .free : .recovering
     }
 
@@ -327,8 +342,8 @@ final class ReferenceKeeper {
         for (id, worker) in workers {
             for (pool, place) in worker.places {
                 let isIdle =
-                    place.description.isLocal && !place.isGone && place.description.isUsable && isWilling(id, worker)
-                    && open(id).allSatisfy(\.isProbe)
+                    place.description.isLocal && !place.isGone && place.description.isUsable && isWilling(worker)
+                    && !isShadowed(id) && open(id).allSatisfy(\.isProbe)
                 if isIdle != (place.idleSince != nil) { workers[id]?.places[pool]?.idleSince = isIdle ? now : nil }
             }
         }
@@ -344,6 +359,7 @@ final class ReferenceKeeper {
             }
             if workers[id]?.places.isEmpty ?? false { workers[id] = nil }
         }
+        dropClaims()
         nodes = nodes.filter { name, _ in workers.values.contains { $0.node == name } }
     }
 

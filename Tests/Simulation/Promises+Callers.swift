@@ -54,7 +54,7 @@ extension Promises {
     /// Everything is back at zero.
     func atRest() {
         for dispatcher in world.dispatchers {
-            if dispatcher.machine.waiting.values.contains(where: { $0 != 0 }) { world.fail("\(dispatcher.name) counts jobs that are not there") }
+            if dispatcher.machine.waitingJobs != 0 { world.fail("\(dispatcher.name) counts jobs that are not there") }
         }
     }
 }

@@ -291,6 +291,13 @@ public final class Fleet: @unchecked Sendable {
         try self[process].wait("\(process.rawValue)'s counter \(name) to reach \(value)") { try counter(name, of: process) >= value }
     }
 
+    /// Resident memory in bytes (/proc/PID/statm).
+    public func memory(of process: Process) throws -> Int {
+        let text = (try? String(contentsOfFile: "/proc/\(try self[process].pid)/statm", encoding: .utf8)) ?? ""
+        guard let pages = text.split(separator: " ").dropFirst().first.flatMap({ Int($0) }) else { throw TestFailure("no statm: \(text)") }
+        return pages * Int(getpagesize())
+    }
+
     // MARK: Endpoints
 
     /// Puts a file into the endpoints' directory in one step: written elsewhere, then renamed.

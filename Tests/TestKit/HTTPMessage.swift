@@ -66,6 +66,9 @@ extension RawStream {
         return message
     }
 
+    /// The head of a response; the body stays to be read.
+    public func readResponseHead() throws -> HTTPMessage { try HTTPMessage(head: receive(through: "\r\n\r\n")) }
+
     public func readRequestHead() throws -> HTTPMessage { try HTTPMessage(head: receive(through: "\r\n\r\n")) }
 
     public func readBody(_ message: inout HTTPMessage, untilEnd: Bool) throws {

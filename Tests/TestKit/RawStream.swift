@@ -122,6 +122,15 @@ public class RawStream: @unchecked Sendable {
         return Array(unread[taken..<taken + count])
     }
 
+    /// What comes next, at least one byte; nothing at the end.
+    public func receiveSome(atMost most: Int) throws -> [UInt8] {
+        let deadline = Patience.deadline()
+        while taken == unread.count, end == nil { try more(until: deadline, "more bytes") }
+        let count = min(most, unread.count - taken)
+        defer { taken += count }
+        return Array(unread[taken..<taken + count])
+    }
+
     /// Everything up to and with `delimiter`.
     public func receive(through delimiter: String) throws -> [UInt8] {
         let wanted = Array(delimiter.utf8)

@@ -55,13 +55,42 @@ public struct JobMachine: Sendable {
 
     public private(set) var jobs: [Job] = []
     public private(set) var isKeeperUp = false
-    /// Jobs that wait, per pool: the bound while the pool-keeper is away.
-    public private(set) var waiting: [PoolID: Int] = [:]
-    private var policies: [PoolID: PoolPolicy]
+    /// Few: a linear search beats a hash.
+    private var pools: [Pool]
     private var firstFree = UInt32.max
 
-    public init(policies: [PoolPolicy]) {
-        self.policies = Dictionary(policies.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
+    /// A pool's policy, and how many jobs wait: the bound while the pool-keeper is away.
+    private struct Pool {
+        var id: PoolID
+        var holdTimeout: Duration
+        var maxQueued: Int
+        var waiting = 0
+
+        init(_ policy: PoolPolicy) {
+            id = policy.id
+            holdTimeout = policy.holdTimeout
+            maxQueued = policy.maxQueued
+        }
+    }
+
+    public init(policies: [PoolPolicy]) { pools = policies.map(Pool.init) }
+
+    /// Jobs of the pool that wait. O(pools).
+    public func waiting(in pool: PoolID) -> Int { pools.first { $0.id == pool }?.waiting ?? 0 }
+
+    /// Jobs that wait, in all pools.
+    public var waitingJobs: Int { pools.reduce(0) { $0 + $1.waiting } }
+
+    private mutating func policiesChanged(_ policies: [PoolPolicy]) {
+        for policy in policies {
+            var pool = Pool(policy)
+            if let i = pools.firstIndex(where: { $0.id == policy.id }) {
+                pool.waiting = pools[i].waiting
+                pools[i] = pool
+            } else {
+                pools.append(pool)
+            }
+        }
     }
 
     /// A free slot for a job that is about to arrive.
@@ -88,7 +117,7 @@ public struct JobMachine: Sendable {
     /// How long the job may wait in all.
     public func budget(of id: JobID) -> Duration {
         let request = jobs[Int(id.slot)].request
-        return request.budget ?? policies[request.pool]?.holdTimeout ?? .seconds(30)
+        return request.budget ?? pools.first { $0.id == request.pool }?.holdTimeout ?? .seconds(30)
     }
 
     public mutating func handle(_ input: Input, at now: Instant, into actions: inout [Action]) {
@@ -110,7 +139,7 @@ public struct JobMachine: Sendable {
         case .keeperUp: keeperUp(&actions)
         case .keeperDown: isKeeperUp = false
         case .probing(let id, let probe): probing(id, probe, now)
-        case .policiesChanged(let new): policies = Dictionary(new.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
+        case .policiesChanged(let policies): policiesChanged(policies)
         }
     }
 
@@ -120,13 +149,13 @@ public struct JobMachine: Sendable {
         let i = Int(id.slot)
         precondition(jobs[i].generation == id.generation && jobs[i].phase == .none, "a job arrived in a slot that is in use")
         // With the pool-keeper away nobody else bounds what waits here.
-        let bound = isKeeperUp ? Int.max : policies[request.pool]?.maxQueued ?? 0
+        let bound = isKeeperUp ? Int.max : pools.first { $0.id == request.pool }?.maxQueued ?? 0
         jobs[i].request = request
         jobs[i].arrived = now
         jobs[i].isRequeued = false
         jobs[i].isProbe = false
         enter(i, .waiting)
-        guard waiting[request.pool, default: 0] <= bound else {
+        guard waiting(in: request.pool) <= bound else {
             actions.append(.refuse(id, .queueFull, retryAfter: .seconds(1)))
             return free(i)
         }
@@ -275,9 +304,8 @@ public struct JobMachine: Sendable {
 
     /// The one place where a job changes its phase.
     private mutating func enter(_ i: Int, _ phase: JobPhase) {
-        let pool = jobs[i].request.pool
-        if jobs[i].phase == .waiting { waiting[pool, default: 1] -= 1 }
-        if phase == .waiting { waiting[pool, default: 0] += 1 }
+        let change = (phase == .waiting ? 1 : 0) - (jobs[i].phase == .waiting ? 1 : 0)
+        if change != 0, let p = pools.firstIndex(where: { $0.id == jobs[i].request.pool }) { pools[p].waiting += change }
         jobs[i].phase = phase
     }
 
@@ -316,6 +344,6 @@ public struct JobMachine: Sendable {
             case .none: break
             }
         }
-        for (pool, count) in waiting { precondition(counted[pool, default: 0] == count, "waiting count of a pool is off") }
+        for pool in pools { precondition(counted[pool.id, default: 0] == pool.waiting, "waiting count of a pool is off") }
     }
 }

@@ -1,0 +1,378 @@
+import Linux
+import Model
+import TestKit
+import Testing
+
+/// HTTP/1.x through a lease: what passes, what changes, byte for byte.
+@Suite(.ownThread) struct HTTPTests {
+    @Test func everyRequestOfAConnectionHasALeaseOfItsOwn() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            let workers = try (0..<2).map { _ in fleet.own(try TestWorker(http: { _, _ in Reply.ok() })) }
+            try fleet.serve(workers.enumerated().map { Pod("w\($0)", at: $1.address) })
+            let caller = try fleet.call()
+            var tokens: Set<String> = []
+            for i in 0..<6 {
+                let response = try caller.fetch("/\(i)")
+                #expect(response.status == 200)
+                #expect(response["Connection"] == nil)
+                tokens.insert(try #require(response["Leasehold-Lease"]))
+            }
+            #expect(tokens.count == 6)
+            #expect(workers.map(\.jobs) == [3, 3], "the least recently used comes first")
+            #expect(try fleet.pool("pods").leases <= 1)
+        }
+    }
+
+    @Test func pipelinedRequestsAreAnsweredInOrderByteForByte() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            _ = try fleet.serveHTTP { request, _ in Reply.ok("\(request.method) \(request.target) \(request.text)") }
+            var all = ""
+            var wanted: [String] = []
+            for i in 0..<30 {
+                if i.isMultiple(of: 3) {
+                    let body = String(repeating: "\(i % 10)", count: i * 7)
+                    all += "POST /\(i) HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+                    wanted.append("POST /\(i) \(body)")
+                } else if i % 3 == 1 {
+                    all += "PUT /\(i) HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;x=y\r\nd\r\n0\r\n\r\n"
+                    wanted.append("PUT /\(i) abcd")
+                } else {
+                    all += "GET /\(i) HTTP/1.1\r\nHost: x\r\n\r\n"
+                    wanted.append("GET /\(i) ")
+                }
+            }
+            let atOnce = try fleet.call()
+            try atOnce.send(all)
+            for text in wanted { #expect(try atOnce.readResponse().text == text) }
+            // The same, cut at odd places.
+            let inPieces = try fleet.call()
+            let bytes = Array(all.utf8)
+            var random = SeededGenerator(seed: 3)
+            var i = 0
+            while i < bytes.count {
+                let end = min(bytes.count, i + Int.random(in: 1...40, using: &random))
+                try inPieces.send(Array(bytes[i..<end]))
+                i = end
+            }
+            for text in wanted { #expect(try inPieces.readResponse().text == text) }
+        }
+    }
+
+    @Test func anHTTP10CallerIsAnsweredInItsVersion() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            let worker = try fleet.serveHTTP { request, _ in
+                switch request.target {
+                case "/chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\nX: y\r\n\r\n"
+                case "/hints": "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n" + Reply.ok("hints")
+                default: Reply.ok(request.startLine)
+                }
+            }
+            let plain = try fleet.call()
+            try plain.send("GET /plain HTTP/1.0\r\n\r\n")
+            let response = try plain.readResponse()
+            #expect(response.startLine == "HTTP/1.0 200 OK")
+            #expect(response.text == "GET /plain HTTP/1.1")
+            #expect(try plain.expectEnd() == .fin)
+
+            let chunked = try fleet.call()
+            try chunked.send("GET /chunked HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            let decoded = try chunked.readResponse()
+            #expect(decoded["Transfer-Encoding"] == nil)
+            #expect(decoded.text == "abcdefg", "close-delimited: its length was not known")
+            #expect(try chunked.expectEnd() == .fin)
+
+            let kept = try fleet.call()
+            for target in ["/one", "/hints", "/two"] {
+                try kept.send("GET \(target) HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+                let response = try kept.readResponse(interim: true)
+                #expect(response.status == 200, "no 1xx for HTTP/1.0")
+                #expect(response["Connection"]?.lowercased() == "keep-alive")
+            }
+            #expect(worker.violations == 0)
+        }
+    }
+
+    @Test func responsesWithoutABodyLeaveTheConnectionInStep() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            _ = try fleet.serveScript { visit in
+                while let request = try? visit.readRequestHead() {
+                    switch (request.method, request.target) {
+                    case ("HEAD", _): try visit.send("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                    case (_, "/204"): try visit.send("HTTP/1.1 204 No Content\r\n\r\n")
+                    case (_, "/304"): try visit.send("HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\nETag: \"x\"\r\n\r\n")
+                    default: try visit.send(Reply.ok(request.target))
+                    }
+                    if request.has("Connection", "close") { return }
+                }
+            }
+            let caller = try fleet.call()
+            try caller.send("HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n")
+            let head = try caller.readResponse(to: "HEAD")
+            #expect(head["Content-Length"] == "100000")
+            #expect(try caller.fetch("/204").status == 204)
+            let notModified = try caller.fetch("/304")
+            #expect(notModified.status == 304)
+            #expect(notModified["ETag"] == "\"x\"")
+            #expect(try caller.fetch("/last").text == "/last")
+        }
+    }
+
+    @Test func aChunkedResponsePassesByteForByte() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            let body = "5\r\nabcde\r\n1;name=\"va;lue\"\r\nf\r\n00a\r\n0123456789\r\n0\r\nX-Trailer: yes\r\n\r\n"
+            _ = try fleet.serveHTTP { _, _ in "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Trailer\r\n\r\n" + body }
+            let caller = try fleet.call()
+            let with = try caller.fetch("/", "TE: trailers", "Connection: TE")
+            #expect(String(decoding: with.rawBody, as: UTF8.self) == body)
+            #expect(with.trailers.map(\.value) == ["yes"])
+            let without = try caller.fetch()
+            #expect(without.text == "abcdef0123456789")
+            #expect(without.trailers.isEmpty, "trailers are for those who asked for them")
+        }
+    }
+
+    @Test func chunkedUploadsArriveByteForByte() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            let seen = Locked<HTTPMessage?>(nil)
+            _ = try fleet.serveHTTP { request, _ in
+                seen.set(request)
+                return Reply.ok("\(request.body.count)")
+            }
+            var random = SeededGenerator(seed: 19)
+            let caller = try fleet.call()
+            for size in [0, 1, 15, 16, 17, 255, 256, 4095, 4096, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 300_000, 3_000_000] {
+                for style in 0..<3 {
+                    let content = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ style) }
+                    var body: [UInt8] = []
+                    var i = 0
+                    while i < size {
+                        let most = style == 0 ? size : style == 1 ? 4096 : 70_000
+                        let count = style == 0 ? size : min(size - i, Int.random(in: 1...most, using: &random))
+                        let hex = String(count, radix: 16, uppercase: style == 1)
+                        body += Array("\(style == 2 ? "000" : "")\(hex)\(style == 1 ? ";ext=1;q=\"a b\"" : "")\r\n".utf8)
+                        body += content[i..<i + count] + [13, 10]
+                        i += count
+                    }
+                    body += Array((style == 0 ? "0\r\n\r\n" : "0\r\nX-Sum: \(size)\r\n\r\n").utf8)
+                    let wantsTrailers = style == 2
+                    try caller.send(
+                        "POST /up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+                            + (wantsTrailers ? "TE: trailers\r\nConnection: TE\r\n" : "") + "\r\n")
+                    // Cut at odd places.
+                    var from = 0
+                    while from < body.count {
+                        let end = min(body.count, from + Int.random(in: 1...(style == 1 ? 9_000 : 200_000), using: &random))
+                        try caller.send(Array(body[from..<end]))
+                        from = end
+                    }
+                    #expect(try caller.readResponse().text == "\(size)")
+                    let request = try #require(seen.get())
+                    #expect(request.body == content, "\(size) bytes, style \(style)")
+                    if style == 0 || wantsTrailers { #expect(request.rawBody == body, "\(size) bytes, style \(style)") }
+                    #expect(request.trailers.map(\.value) == (wantsTrailers ? ["\(size)"] : []))
+                    #expect(request["Content-Length"] == nil)
+                }
+            }
+        }
+    }
+
+    @Test func largeBodiesPassBothWaysByteForByte() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            let size = 24 << 20
+            let pattern = Pattern(size)
+            _ = try fleet.serveScript { visit in
+                let head = try visit.readRequestHead()
+                let problem = try pattern.receive(on: visit)
+                try visit.send("HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\nX-Problem: \(problem ?? "none")\r\nX-Length: \(head["Content-Length"] ?? "")\r\n\r\n")
+                try pattern.send(on: visit)
+            }
+            let caller = try fleet.call()
+            try caller.send("POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: \(size)\r\n\r\n")
+            try pattern.send(on: caller)
+            let head = try caller.readResponseHead()
+            #expect(head["X-Problem"] == "none")
+            #expect(head["X-Length"] == "\(size)")
+            #expect(try pattern.receive(on: caller) == nil)
+            // In step: the next request of this connection is served.
+            try caller.send("POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: \(size)\r\n\r\n")
+            try pattern.send(on: caller)
+            #expect(try caller.readResponseHead()["X-Problem"] == "none")
+            #expect(try pattern.receive(on: caller) == nil)
+        }
+    }
+
+    @Test func aCallerThatDoesNotReadHoldsUpItsWorkerAndNothingIsBuffered() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            let size = 64 << 20
+            let pattern = Pattern(size)
+            let sent = Locked(0)
+            _ = try fleet.serveScript { visit in
+                _ = try visit.readRequest()
+                try visit.send("HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\n\r\n")
+                try pattern.send(on: visit) { sent.set($0) }
+            }
+            let caller = try RawCaller(to: fleet.listener(), receiveBuffer: 64 * 1024)
+            try caller.get()
+            _ = try caller.receive(through: "\r\n\r\n")
+            // The worker goes on until everything between it and the caller is full.
+            var last = -1
+            try fleet[.dispatcher].wait("the worker to stand still") {
+                let now = sent.get()
+                defer { last = now }
+                return now > 0 && now == last
+            }
+            #expect(sent.get() < 32 << 20)
+            #expect(try fleet.memory(of: .dispatcher) < 160 << 20)
+            #expect(try pattern.receive(on: caller) == nil)
+        }
+    }
+
+    @Test func aHundredContinueComesFromTheWorkerAndNeverWhileParked() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            let caller = try fleet.call()
+            try caller.send("POST /up HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+            try fleet.waitPool("pods", "a held caller that has waited for a while") { $0.oldestWaitMs >= 400 }
+            #expect(caller.pending.isEmpty)
+            _ = try fleet.serveScript { visit in
+                let head = try visit.readRequestHead()
+                try visit.send("HTTP/1.1 100 Continue\r\n\r\n")
+                let body = try visit.receive(5)
+                try visit.send(Reply.ok((head["Expect"] ?? "") + String(decoding: body, as: UTF8.self)))
+            }
+            #expect(try caller.readResponse(interim: true).status == 100)
+            try caller.send("hello")
+            #expect(try caller.readResponse().text == "100-continuehello")
+        }
+    }
+
+    @Test func interimResponsesPassBeforeTheFinalOne() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            _ = try fleet.serveHTTP { _, _ in
+                "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\nLeasehold-Lease: forged\r\n\r\n" + Reply.ok("late")
+            }
+            let caller = try fleet.call()
+            try caller.get()
+            let hints = try caller.readResponse(interim: true)
+            #expect(hints.status == 103)
+            #expect(hints["Link"] == "</a>")
+            let processing = try caller.readResponse(interim: true)
+            #expect(processing.status == 102)
+            #expect(processing["Leasehold-Lease"] == nil)
+            #expect(try caller.readResponse(interim: true).text == "late")
+        }
+    }
+
+    /// A response that begins before the request is whole is relayed, then both sides are closed.
+    @Test func anEarlyResponseIsRelayedWhole() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            _ = try fleet.serveScript { visit in
+                _ = try visit.readRequestHead()
+                try visit.send("HTTP/1.1 413 No\r\nContent-Length: 6\r\nConnection: close\r\n\r\nenough")
+            }
+            for _ in 0..<5 {
+                let caller = try fleet.call()
+                try caller.send("POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+                try caller.send([UInt8](repeating: 65, count: 20_000))
+                let response = try caller.readResponse()
+                #expect(response.status == 413)
+                #expect(response.text == "enough")
+                #expect(response["Connection"] == "close")
+                #expect(try caller.expectEnd() == .fin)
+            }
+        }
+    }
+
+    @Test func hopByHopFieldsStayOnTheirHop() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            let seen = Locked<HTTPMessage?>(nil)
+            _ = try fleet.serveHTTP { request, _ in
+                seen.set(request)
+                return Reply.ok("", "X-Answer: 1", "X-Private: 1", "Connection: X-Private", "Keep-Alive: timeout=5", "Proxy-Connection: x")
+            }
+            let caller = try fleet.call()
+            let response = try caller.fetch(
+                "/?a=%41", "Connection: X-Drop, keep-alive", "X-Drop: 1", "Keep-Alive: 300", "Proxy-Connection: keep-alive", "TE: gzip",
+                "Upgrade: h2c", "HTTP2-Settings: AAAA", "X-Keep: ü\t 1", "Accept:  a , b")
+            let request = try #require(seen.get())
+            for name in ["X-Drop", "Keep-Alive", "Proxy-Connection", "TE", "Upgrade", "HTTP2-Settings"] { #expect(request[name] == nil, "\(name)") }
+            #expect(request.target == "/?a=%41")
+            let head = String(decoding: request.head, as: UTF8.self)
+            #expect(head.contains("\r\nX-Keep: ü\t 1\r\nAccept:  a , b\r\n"), "end-to-end fields stay byte for byte and in order")
+            #expect(response["X-Answer"] == "1")
+            for name in ["X-Private", "Keep-Alive", "Proxy-Connection"] { #expect(response[name] == nil, "\(name)") }
+        }
+    }
+
+    @Test func theTargetIsForwardedByteForByte() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            _ = try fleet.serveHTTP { request, _ in Reply.ok("\(request.target) \(request["Host"] ?? "")") }
+            let caller = try fleet.call()
+            for (target, host) in [
+                ("http://a.example:81/x?y=%7e", "a.example:81"), ("/%7Euser/./b/../c;p=1?q=a//b", "x"), ("/a%2Fb%5cc", "x"), ("//double", "x"),
+            ] {
+                try caller.send("GET \(target) HTTP/1.1\r\nHost: \(host)\r\n\r\n")
+                #expect(try caller.readResponse().text == "\(target) \(host)")
+            }
+        }
+    }
+
+    @Test func whatACallerClaimsIsReplacedUnlessItIsTrusted() throws {
+        let claims = [
+            "X-Forwarded-For: 6.6.6.6", "Forwarded: for=6.6.6.6", "X-Forwarded-Host: evil", "X-Forwarded-Proto: https", "Leasehold-Lease: forged",
+            "Leasehold-Tenant: gold", "Leasehold-Anything: x", "leasehold-busy: 1", "X-Real: stays",
+        ]
+        let request = "GET / HTTP/1.1\r\nHost: h.example\r\n" + claims.map { "\($0)\r\n" }.joined() + "\r\n"
+        try Fleet.run(Setup.http()) { fleet in
+            let seen = Locked<HTTPMessage?>(nil)
+            _ = try fleet.serveHTTP { request, _ in
+                seen.set(request)
+                return Reply.ok("", "Leasehold-Reason: forged", "Leasehold-Anything: forged")
+            }
+            let caller = try fleet.call()
+            try caller.send(request)
+            let response = try caller.readResponse()
+            let got = try #require(seen.get())
+            #expect(got["X-Forwarded-For"] == "127.0.0.1")
+            #expect(got["Forwarded"] == "for=127.0.0.1;host=\"h.example\";proto=http")
+            #expect(got["X-Forwarded-Host"] == "h.example")
+            #expect(got["X-Forwarded-Proto"] == "http")
+            #expect(got["Leasehold-Lease"]?.hasPrefix("pods/") == true)
+            for name in ["Leasehold-Tenant", "Leasehold-Anything", "Leasehold-Busy"] { #expect(got[name] == nil, "\(name)") }
+            #expect(got["X-Real"] == "stays")
+            #expect(response["Leasehold-Reason"] == nil)
+            #expect(response["Leasehold-Anything"] == nil)
+        }
+        try Fleet.run(Setup.http(listener: "trust: { from: [127.0.0.0/8] }")) { fleet in
+            let seen = Locked<HTTPMessage?>(nil)
+            _ = try fleet.serveHTTP { request, _ in
+                seen.set(request)
+                return Reply.ok()
+            }
+            let caller = try fleet.call()
+            try caller.send(request)
+            _ = try caller.readResponse()
+            let got = try #require(seen.get())
+            #expect(got["X-Forwarded-For"] == "6.6.6.6, 127.0.0.1")
+            #expect(got["Forwarded"] == "for=6.6.6.6, for=127.0.0.1;host=\"h.example\";proto=http")
+            #expect(got["X-Forwarded-Host"] == "evil")
+            #expect(got["X-Forwarded-Proto"] == "https")
+            #expect(got["Leasehold-Lease"]?.hasPrefix("pods/") == true)
+            #expect(got["Leasehold-Anything"] == nil)
+        }
+    }
+
+    @Test func whatCallersSeeOfALeaseIsConfigured() throws {
+        try Fleet.run(Setup.http(listener: "expose: []")) { fleet in
+            _ = try fleet.serveHTTP { _, _ in Reply.ok() }
+            let response = try fleet.fetch()
+            for name in ["Leasehold-Lease", "Server-Timing", "Leasehold-Endpoint"] { #expect(response[name] == nil, "\(name)") }
+        }
+        try Fleet.run(Setup.http(listener: "expose: [endpoint, timing]")) { fleet in
+            _ = try fleet.serveHTTP { _, _ in Reply.ok("", "Server-Timing: render;dur=5") }
+            let response = try fleet.fetch()
+            #expect(response["Leasehold-Lease"] == nil)
+            #expect(response["Leasehold-Endpoint"] != nil)
+            #expect(response["Server-Timing"]?.hasPrefix("render;dur=5, hold;dur=") == true)
+        }
+    }
+}
