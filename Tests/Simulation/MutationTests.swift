@@ -1,6 +1,6 @@
 import Testing
 
-/// The simulation can fail: each way to break the product is noticed within a few hundred seeds.
+/// The simulation can fail: each way to break the product is noticed within some hundreds of seeds.
 @Suite struct MutationTests {
     @Test(arguments: Mutation.allCases) func everyMutantIsCaught(mutation: Mutation) {
         for seed in 1...Self.most {
@@ -14,5 +14,20 @@ import Testing
         Issue.record("\(mutation) went unnoticed for \(Self.most) seeds")
     }
 
-    static let most: UInt64 = 500
+    /// Those that give one worker to two jobs are noticed by the workers alone.
+    @Test(arguments: [
+        Mutation.forgetsRoster, .freesOnBlink, .releasesOnEnding, .buriesTheSilent, .timesLeasesOut, .assertsNothing, .trustsResets,
+    ])
+    func theWorkersThemselvesNotice(mutation: Mutation) {
+        for seed in 1...Self.most {
+            let world = World(seed: seed, mutation: mutation, looksInside: false)
+            world.run()
+            guard let failure = world.failure, failure.contains("second concurrent job") else { continue }
+            print("simulation: \(mutation) is noticed by a worker in seed \(seed)")
+            return
+        }
+        Issue.record("no worker noticed \(mutation) in \(Self.most) seeds")
+    }
+
+    static let most: UInt64 = 3000
 }

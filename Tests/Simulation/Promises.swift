@@ -22,7 +22,8 @@ final class Promises {
 
     init(_ world: World) { self.world = world }
 
-    private func fail(_ what: String) { world.fail(what) }
+    /// What an onlooker inside the product sees. The workers and the callers see less, and must notice all the same.
+    private func fail(_ what: String) { if world.looksInside { world.fail(what) } }
 
     // MARK: The pool-keeper
 

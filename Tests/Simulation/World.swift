@@ -30,9 +30,13 @@ final class World {
 
     static let most = 40_000
 
-    init(seed: UInt64, mutation: Mutation? = nil, trace: Trace = Trace()) {
+    /// Whether promises between the processes are watched, or only what workers and callers notice.
+    let looksInside: Bool
+
+    init(seed: UInt64, mutation: Mutation? = nil, looksInside: Bool = true, trace: Trace = Trace()) {
         self.seed = seed
         self.mutation = mutation
+        self.looksInside = looksInside
         self.trace = trace
         random = SeededGenerator(seed: seed)
         scenario = Scenario(seed: seed)
