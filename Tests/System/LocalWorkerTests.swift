@@ -26,18 +26,6 @@ import Testing
         """
     }
 
-    /// Ports below the range from which the kernel takes callers' own, free a moment ago.
-    private func ports(_ count: UInt16) throws -> ClosedRange<UInt16> {
-        for _ in 0..<200 {
-            let first = UInt16.random(in: 10_000...30_000)
-            let range = first...(first + count - 1)
-            let held = try range.map { try listener($0) }
-            defer { for raw in held where raw >= 0 { _ = lh_close(raw) } }
-            if held.allSatisfy({ $0 >= 0 }) { return range }
-        }
-        throw TestFailure("no \(count) free ports in a row")
-    }
-
     /// Listens on a port of 127.0.0.1; negative when somebody else does.
     private func listener(_ port: UInt16) throws -> Int32 {
         let raw = lh_socket(AF_INET, Int32(SOCK_STREAM.rawValue))
@@ -64,7 +52,7 @@ import Testing
     }
 
     @Test func aHeldJobStartsTheFirstWorkerAndIsServedByIt() throws {
-        try Fleet.run(setup(try ports(2), "min: 0, max: 2"), Self.everything) { fleet in
+        try Fleet.run(setup(try FreePorts.take(2), "min: 0, max: 2"), Self.everything) { fleet in
             #expect(try workers(fleet).isEmpty)
             let response = try fleet.fetch("/render?ms=10&bytes=100")
             #expect(response.status == 200)
@@ -74,7 +62,7 @@ import Testing
     }
 
     @Test func idleWorkersAreDrainedAndStoppedDownToTheMinimum() throws {
-        try Fleet.run(setup(try ports(3), "min: 1, max: 3, idle: 300ms"), Self.everything) { fleet in
+        try Fleet.run(setup(try FreePorts.take(3), "min: 1, max: 3, idle: 300ms"), Self.everything) { fleet in
             var callers: [RawCaller] = []
             for _ in 0..<3 {
                 let caller = try fleet.call()
@@ -92,7 +80,7 @@ import Testing
     }
 
     @Test func aWorkerThatCrashesIsReplacedAndItsSuccessorServes() throws {
-        try Fleet.run(setup(try ports(1), "min: 1, max: 1"), Self.everything) { fleet in
+        try Fleet.run(setup(try FreePorts.take(1), "min: 1, max: 1"), Self.everything) { fleet in
             let before = try waitWorkers(fleet, "a worker") { $0.first?.state == "ready" }
             _ = lh_kill(before[0].pid, SIGKILL)
             let after = try waitWorkers(fleet, "its successor") { $0.first.map { $0.state == "ready" && $0.pid != before[0].pid } ?? false }
@@ -103,7 +91,7 @@ import Testing
     }
 
     @Test func aScalerThatWasKilledFindsItsWorkersAgain() throws {
-        try Fleet.run(setup(try ports(2), "min: 2, max: 2"), Self.everything) { fleet in
+        try Fleet.run(setup(try FreePorts.take(2), "min: 2, max: 2"), Self.everything) { fleet in
             let before = try waitWorkers(fleet, "two workers") { $0.count == 2 && $0.allSatisfy { $0.state == "ready" } }
             let held = try fleet.call()
             try held.get("/render?ms=1500&bytes=5")
@@ -123,7 +111,7 @@ import Testing
     }
 
     @Test func aPortThatAnotherProcessHoldsIsLeftOutAndSaidSo() throws {
-        let ports = try ports(2)
+        let ports = try FreePorts.take(2)
         let orphan = try listener(ports.lowerBound)
         defer { _ = lh_close(orphan) }
         try Fleet.run(setup(ports, "min: 1, max: 2"), Self.everything) { fleet in
@@ -135,7 +123,7 @@ import Testing
     }
 
     @Test func theFleetStaysAsItIsWhileThePoolKeeperIsAway() throws {
-        try Fleet.run(setup(try ports(2), "min: 0, max: 2, idle: 100ms"), Self.everything) { fleet in
+        try Fleet.run(setup(try FreePorts.take(2), "min: 0, max: 2, idle: 100ms"), Self.everything) { fleet in
             #expect(try fleet.fetch("/render?ms=1").status == 200)
             try fleet[.poolKeeper].kill()
             try fleet[.scaler].wait("the scaler to notice") {
@@ -157,7 +145,7 @@ import Testing
     }
 
     @Test func aBrokenCommandIsTriedAgainWithPatience() throws {
-        let config = setup(try ports(4), "min: 1, max: 4").replacingOccurrences(of: "leasehold-example-worker", with: "/bin/false")
+        let config = setup(try FreePorts.take(4), "min: 1, max: 4").replacingOccurrences(of: "leasehold-example-worker", with: "/bin/false")
         try Fleet.run(config, Self.everything) { fleet in
             try fleet.waitCounter("exits", of: .scaler, atLeast: 3)
             // 250 ms, 500 ms, 1 s: by the third exit no second port was tried.
@@ -166,7 +154,8 @@ import Testing
     }
 
     @Test func aSingleUseWorkerServesOneJobAndIsReplaced() throws {
-        let config = setup(try ports(3), "min: 0, max: 3").replacingOccurrences(of: "name: pods\n", with: "name: pods\n    reuse: never\n")
+        let config = setup(try FreePorts.take(3), "min: 0, max: 3").replacingOccurrences(
+            of: "name: pods\n", with: "name: pods\n    reuse: never\n")
         try Fleet.run(config, Self.everything) { fleet in
             var pids: Set<String> = []
             for _ in 0..<7 {

@@ -13,20 +13,21 @@ import Testing
         var listeners: [Fleet.ListenerRow]
     }
 
-    private static let workers = """
-        pools:
-          - name: pods
-            workers: { command: [leasehold-example-worker, --port, "{port}"], ports: \(base)-\(base + 3), min: 2, max: 4 }
-        listeners: [{ name: http, address: "127.0.0.1:0", protocol: http, pool: pods }]
-        """
-    /// Below the range from which the kernel takes callers' ports; other tests' are elsewhere with some luck, and the scaler copes.
-    private static let base = UInt16.random(in: 30_100...32_000)
+    private static func workers() throws -> String {
+        let ports = try FreePorts.take(4)
+        return """
+            pools:
+              - name: pods
+                workers: { command: [leasehold-example-worker, --port, "{port}"], ports: \(ports.lowerBound)-\(ports.upperBound), min: 2, max: 4 }
+            listeners: [{ name: http, address: "127.0.0.1:0", protocol: http, pool: pods }]
+            """
+    }
 
     /// Starts `up`, waits until every process is ready, and hands over what it says of them.
     private func withUp(
-        _ configuration: String = UpTests.workers, _ arguments: [String] = [], _ body: (Fleet, Daemon, Ready) throws -> Void
+        _ configuration: String? = nil, _ arguments: [String] = [], _ body: (Fleet, Daemon, Ready) throws -> Void
     ) throws {
-        try Fleet.run(configuration, []) { fleet in
+        try Fleet.run(try configuration ?? Self.workers(), []) { fleet in
             let file = fleet.directory + "/ready"
             let up = try fleet.spawn(
                 "up", "\(Launch.bin)/leasehold", ["up", "--config", fleet.configurationPath, "--ready-file", file] + arguments)
@@ -127,7 +128,7 @@ import Testing
     }
 
     @Test func aProcessThatIsStoppedMissesItsWatchdogAndIsReplaced() throws {
-        try withUp(Self.workers, ["--watchdog", "1"]) { fleet, up, ready in
+        try withUp(nil, ["--watchdog", "1"]) { fleet, up, ready in
             let pid = try #require(ready.processes["watcher"])
             _ = lh_kill(pid, SIGSTOP)
             try up.wait("another watcher") {
