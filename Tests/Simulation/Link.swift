@@ -166,6 +166,7 @@ final class Uplink {
     private let server: Process
     private let ours: Hello
     private let theirs: Hello
+    /// The link, or the attempt.
     private(set) var end: LinkEnd?
     private var wait: Int64 = 10
 

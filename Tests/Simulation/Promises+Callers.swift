@@ -28,7 +28,7 @@ extension Promises {
         if let caller = world.callers.first(where: { $0.answer == nil }) {
             return "\(caller.name) never got an answer (\(caller.dispatcher.map { "at \($0.name)" } ?? "nowhere"))"
         }
-        for process in [world.watcher, world.keeper] + world.dispatchers as [Process] where process.life != .running {
+        for process in world.processes where process.life != .running {
             return "\(process.name) does not run"
         }
         for pod in world.cluster.pods where pod.isAlive && !pod.runs.isEmpty { return "\(pod.uid) still works" }

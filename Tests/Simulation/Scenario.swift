@@ -19,6 +19,16 @@ struct Scenario: CustomStringConvertible {
     /// Workers turn unready for each job and ready again after it.
     var flips: Bool
 
+    /// A pool whose workers the scaler starts.
+    var localWorkers: LocalPlan?
+
+    struct LocalPlan {
+        var pool: Int
+        var least: Int
+        var most: Int
+        var idle: Duration
+    }
+
     struct PodPlan {
         var pools: [Int]
         var isDualStack: Bool
@@ -66,6 +76,14 @@ struct Scenario: CustomStringConvertible {
         }
         if poolCount == 2, dice.chance(0.5) { pods = pods.map { var pod = $0; pod.pools = [0, 1]; return pod } }
         if poolCount == 2, pods.count == 1 { pods[0].pools = [0, 1] }
+        if dice.chance(0.35) {
+            var policy = policies[0]
+            policy.name = "local"
+            policy.id = PoolID(name: "local")
+            policies.append(policy)
+            localWorkers = LocalPlan(
+                pool: poolCount, least: Int(dice.pick(0...1)), most: Int(dice.pick(1...4)), idle: .milliseconds(dice.pick(100...3_000)))
+        }
         callers = []
         let busyness = dice.pick(50...1_500)
         for _ in 0..<dice.pick(5...25) {
@@ -73,7 +91,7 @@ struct Scenario: CustomStringConvertible {
             callers.append(
                 CallerPlan(
                     arrives: .microseconds(dice.pick(0...span.microseconds * 3 / 4)), seat: Int(dice.pick(0...2)),
-                    pool: Int(dice.pick(0...Int64(poolCount - 1))), budget: dice.chance(0.15) ? .milliseconds(dice.pick(0...4_000)) : nil,
+                    pool: Int(dice.pick(0...Int64(policies.count - 1))), budget: dice.chance(0.15) ? .milliseconds(dice.pick(0...4_000)) : nil,
                     patience: patience, work: .milliseconds(dice.chance(0.05) ? dice.pick(2_000...12_000) : dice.pick(1...busyness))))
         }
         troubles = []
@@ -93,11 +111,11 @@ struct Scenario: CustomStringConvertible {
 /// Something that goes wrong, and when. What exactly it hits is drawn when it comes.
 struct Trouble {
     enum Kind: CaseIterable {
-        case killKeeper, killWatcher, killDispatcher
-        case stopKeeper, stopWatcher, stopDispatcher
+        case killKeeper, killWatcher, killDispatcher, killScaler
+        case stopKeeper, stopWatcher, stopDispatcher, stopScaler
         /// Dies in the middle of one of its next turns.
-        case burnKeeper, burnWatcher, burnDispatcher
-        case breakLeasing, breakFeed
+        case burnKeeper, burnWatcher, burnDispatcher, burnScaler
+        case breakLeasing, breakFeed, breakScaling
         case blink, terminate, vanish, replace, stale, crash, busy, hang
         case operate
         case unreadable
@@ -105,8 +123,8 @@ struct Trouble {
         var harmsKeeper: Bool {
             switch self {
             case .killKeeper, .burnKeeper: true
-            case .killWatcher, .killDispatcher, .stopKeeper, .stopWatcher, .stopDispatcher, .burnWatcher, .burnDispatcher,
-                .breakLeasing, .breakFeed, .blink, .terminate, .vanish, .replace, .stale, .crash, .busy, .hang, .operate, .unreadable:
+            case .killWatcher, .killDispatcher, .killScaler, .stopKeeper, .stopWatcher, .stopDispatcher, .stopScaler, .burnWatcher,
+                .burnDispatcher, .burnScaler, .breakLeasing, .breakFeed, .breakScaling, .blink, .terminate, .vanish, .replace, .stale, .crash, .busy, .hang, .operate, .unreadable:
                 false
             }
         }
