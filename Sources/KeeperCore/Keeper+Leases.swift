@@ -101,12 +101,12 @@ extension Keeper {
             case .served, .abandoned:
                 noteSuccess(e, at: now, &actions)
                 pools[p].noteEnd(at: now)
-                reuse(e, p, at: now)
+                reuse(e, p, at: now, &actions)
                 move(e, .used, at: now)
             case .lostBeforeResponse, .lostAfterResponse, .firstByteTimeout, .busy, .endingTimeout, .cut, .probeFailed:
                 if !isProbe {
                     pools[p].noteEnd(at: now)
-                    wear(e, p)
+                    wear(e, p, &actions)
                 }
                 quarantine(e, p, .outcome(outcome), at: now, &actions)
             }
@@ -115,25 +115,25 @@ extension Keeper {
             if failure == .timedOut { noteTimeout(e, at: now, &actions) }
             quarantine(e, p, .dialFailed(failure), at: now, &actions)
         case .holderDied:
-            wear(e, p)
+            wear(e, p, &actions)
             quarantine(e, p, .holderDied, at: now, &actions)
         case .unaccounted:
-            wear(e, p)
+            wear(e, p, &actions)
             quarantine(e, p, .unaccounted, at: now, &actions)
         }
     }
 
     /// A lease has reached the worker: a single-use one is used up.
-    private mutating func wear(_ e: Slot, _ p: Slot) {
-        if pools[p].policy.reuse == .never { endpoints[e].isUsedUp = true }
+    private mutating func wear(_ e: Slot, _ p: Slot, _ actions: inout [Action]) {
+        if pools[p].policy.reuse == .never { useUp(e, &actions) }
     }
 
     /// What the pool's `reuse` asks of an endpoint that has done its job.
-    private mutating func reuse(_ e: Slot, _ p: Slot, at now: Instant) {
+    private mutating func reuse(_ e: Slot, _ p: Slot, at now: Instant, _ actions: inout [Action]) {
         endpoints[e].lastLeaseEnd = now
         switch pools[p].policy.reuse {
         case .immediate: break
-        case .never: endpoints[e].isUsedUp = true
+        case .never: useUp(e, &actions)
         case .whenReady(let settle):
             if isUnready(e) {
                 endpoints[e].recovery = .awaitingReady

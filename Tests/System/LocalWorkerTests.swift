@@ -164,4 +164,17 @@ import Testing
             #expect(try fleet.counter("starts", of: .scaler) <= 4)
         }
     }
+
+    @Test func aSingleUseWorkerServesOneJobAndIsReplaced() throws {
+        let config = setup(try ports(3), "min: 0, max: 3").replacingOccurrences(of: "name: pods\n", with: "name: pods\n    reuse: never\n")
+        try Fleet.run(config, Self.everything) { fleet in
+            var pids: Set<String> = []
+            for _ in 0..<7 {
+                let response = try fleet.fetch("/render?ms=1")
+                #expect(response.status == 200)
+                pids.insert(response["Worker-Pid"] ?? "")
+            }
+            #expect(pids.count == 7)
+        }
+    }
 }

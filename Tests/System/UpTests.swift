@@ -28,7 +28,8 @@ import Testing
     ) throws {
         try Fleet.run(configuration, []) { fleet in
             let file = fleet.directory + "/ready"
-            let up = try fleet.spawn("up", "\(Launch.bin)/leasehold", ["up", "--config", fleet.configurationPath, "--ready-file", file] + arguments)
+            let up = try fleet.spawn(
+                "up", "\(Launch.bin)/leasehold", ["up", "--config", fleet.configurationPath, "--ready-file", file] + arguments)
             try up.wait("the ready file") { FileManager.default.fileExists(atPath: file) }
             let ready = try JSONDecoder().decode(Ready.self, from: try Data(contentsOf: URL(fileURLWithPath: file)))
             try body(fleet, up, ready)
