@@ -21,6 +21,8 @@ struct Line {
     private var places: [Place] = []
     private var asserting: Set<InstanceID> = []
 
+    func hasEligible(in pool: PoolID) -> Bool { places.contains { $0.pool == pool && $0.isEligible } }
+
     func count(in pool: PoolID) -> Int { places.filter { $0.pool == pool }.count }
 
     mutating func connected(_ instance: InstanceID) {
