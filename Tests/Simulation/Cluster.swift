@@ -169,6 +169,11 @@ final class Cluster {
         publish(pod.plan.pools)
     }
 
+    /// A single-use worker has had its job.
+    func usedUp(_ pod: Pod) {
+        world.after(world.milliseconds(0...100)) { [self] in if pod.isAlive { leave(pod, replaced: true) } }
+    }
+
     // MARK: Local workers
 
     /// The scaler has started a process; its port accepts after a while.
@@ -220,7 +225,8 @@ final class Cluster {
     func heal() {
         isReadable = true
         for pod in pods where !pod.isLocal {
-            if pod.isTerminating || !pod.isAlive {
+            // Nobody frees a single-use worker that had a lease and no job.
+            if pod.isTerminating || !pod.isAlive || world.scenario.isSingleUse {
                 pod.isAlive = false
                 pod.isListed = false
                 pod.crash()

@@ -27,6 +27,8 @@ struct Line {
 
     mutating func returned(_ lease: LeaseID, by instance: InstanceID) { last[instance] = leased.removeValue(forKey: lease) }
 
+    func hasEligible(in pool: PoolID) -> Bool { places.contains { $0.pool == pool && $0.isEligible } }
+
     func count(in pool: PoolID) -> Int { places.filter { $0.pool == pool }.count }
 
     mutating func connected(_ instance: InstanceID) {

@@ -116,6 +116,7 @@ final class Pod {
         guard let i = runs.firstIndex(where: { $0 === run }) else { return false }
         runs.remove(at: i)
         if world.scenario.flips, !run.isProbe, runs.isEmpty { setReady(true) }
+        if world.scenario.isSingleUse, !run.isProbe { world.cluster.usedUp(self) }
         return true
     }
 

@@ -172,6 +172,11 @@ final class Promises {
             }
             if dispatcher.link?.isQuiet == true { compare(dispatcher, keeper) }
         }
+        guard !keeper.isRecovering else { return }
+        for policy in world.scenario.policies where line.hasEligible(in: policy.id) {
+            guard let state = keeper.state(of: policy.id, at: world.now), !state.isPaused else { continue }
+            if state.free > 0 { fail("a worker of \(policy.name) is idle while somebody waits for it") }
+        }
     }
 
     /// Both ends of a quiet link know the same.

@@ -37,6 +37,9 @@ final class ScalerProcess: Process {
     private func pod(_ process: ProcessIdentity) -> Pod? { world.cluster.pods.first { $0.isAlive && $0.process == process } }
     private func pod(_ port: UInt16) -> Pod? { world.cluster.pods.first { $0.isAlive && $0.port == port } }
 
+    /// Whether it knows of the worker: one whose start it did not live to write down is an orphan that holds its port.
+    func has(_ pod: Pod) -> Bool { scaler.roster.contains { $0.process == pod.process } }
+
     // MARK: The machine
 
     private func tell(_ input: Scaler.Input) {
@@ -95,9 +98,9 @@ final class ScalerProcess: Process {
         world.after(world.milliseconds(milliseconds)) { [self] in world.cluster.exit(pod) }
     }
 
-    /// A worker's process has ended; told by a pidfd, as soon as somebody watches.
+    /// A worker's process has ended: whoever started it or found it again hears of it.
     func noticeExit(of pod: Pod) {
-        guard let process = pod.process, let port = pod.port, pool != nil else { return }
+        guard let process = pod.process, let port = pod.port, pool != nil, has(pod) else { return }
         after(.microseconds(world.pick(50...5_000))) { [self] in
             tell(.exited(WorkerPlace(pool: pool.id, port: port), process, .code(0), jitter: UInt32(world.pick(0...1000))))
         }
