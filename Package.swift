@@ -68,7 +68,7 @@ let package = Package(
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestKit"]),
         .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "TestKit"]),
         .testTarget(name: "OperatorTests", dependencies: ["leasehold", "ServiceKit", "TestKit"]),  // what the command prints
-        .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "Kubernetes", "TestKit"]),
+        .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "ScalerCore", "Kubernetes", "TestKit"]),
         .testTarget(name: "System", dependencies: ["TestKit"]),             // the built executables, for real
     ],
     swiftLanguageModes: [.v6]

@@ -1,5 +1,6 @@
 import Kubernetes
 import Model
+import ScalerCore
 
 /// The truth about workers, and the directory of manifests in which it is published, a file for each pool.
 final class Cluster {
@@ -19,12 +20,16 @@ final class Cluster {
     private var policies: [PoolPolicy] { world.scenario.policies }
 
     var sources: [PoolSource] {
-        policies.map { PoolSource(name: $0.name, service: ObjectKey(namespace: "shop", name: $0.name), port: .only) }
+        policies.indices.filter { !isLocal($0) }.map { policies[$0] }.map { PoolSource(name: $0.name, service: ObjectKey(namespace: "shop", name: $0.name), port: .only) }
     }
+
+    /// Whether the pool has the scaler's workers, and no Service.
+    private func isLocal(_ pool: Int) -> Bool { world.scenario.localWorkers?.pool == pool }
 
     func populate() {
         for plan in world.scenario.pods { add(plan) }
-        files = policies.indices.map { (1, manifest(of: $0)) }
+        if let local = world.scenario.localWorkers { wereEmpty.insert(policies[local.pool].id) }
+        files = policies.indices.map { (1, isLocal($0) ? Manifest() : manifest(of: $0)) }
     }
 
     @discardableResult
@@ -50,7 +55,7 @@ final class Cluster {
                         address: "\(prefix)\(pod.host)", conditions: conditions, uid: pod.uid, name: pod.uid, node: "node-\(pod.plan.node)")
                 })
         }
-        let listed = pods.filter { $0.isListed && $0.plan.pools.contains(pool) }
+        let listed = pods.filter { $0.isListed && !$0.isLocal && $0.plan.pools.contains(pool) }
         if listed.isEmpty { wereEmpty.insert(policies[pool].id) }
         return Manifest(slices: [
             slice(.ipv4, "v4", listed, "10.0.0."), slice(.ipv6, "v6", listed.filter(\.plan.isDualStack), "fd00::"),
@@ -58,8 +63,9 @@ final class Cluster {
     }
 
     /// Writes the files of these pools anew; the watcher is told after a while.
-    func publish(_ pools: [Int]) {
-        guard !files.isEmpty else { return }
+    func publish(_ all: [Int]) {
+        let pools = all.filter { !isLocal($0) }
+        guard !files.isEmpty, !pools.isEmpty else { return }
         for pool in pools { files[pool] = (files[pool].version + 1, manifest(of: pool)) }
         let written = pools.map { (pool: $0, file: files[$0]) }
         lastNotice = max(lastNotice + 1, (world.now + .microseconds(world.pick(50...20_000))).nanoseconds)
@@ -79,7 +85,9 @@ final class Cluster {
             guard connection.state == .dialing else { return }
             let host = UInt8(truncatingIfNeeded: address.low & 0xff)
             let dispatcher = connection.dispatcher
-            guard let pod = pods.last(where: { $0.host == host && $0.isAlive }) else {
+            let isLoopback = address.low == SocketAddress.loopback(port: 0).low
+            guard let pod = pods.last(where: { $0.isAlive && (isLoopback ? $0.port == address.port : !$0.isLocal && $0.host == host) }) else {
+                if isLoopback { return connection.toDispatcher(world) { dispatcher.dialFailed(connection, .refused) } }
                 // Nobody has the address: an error from the network, or silence.
                 if world.chance(0.7) { connection.toDispatcher(world) { dispatcher.dialFailed(connection, .unreachable) } }
                 return
@@ -99,6 +107,7 @@ final class Cluster {
     func cause(_ kind: Trouble.Kind) {
         guard let pod = world.pick(pods.filter { $0.isAlive && $0.isListed && !$0.isTerminating }) else { return }
         world.trace.note(pod.uid) { "\(kind)" }
+        if pod.isLocal, kind != .busy, kind != .hang { return exit(pod) }
         switch kind {
         case .blink:
             pod.isReady = false
@@ -137,8 +146,8 @@ final class Cluster {
         case .hang:
             pod.hangs = true
             later(10...1000, pod) { pod.hangs = false }
-        case .killKeeper, .killWatcher, .killDispatcher, .stopKeeper, .stopWatcher, .stopDispatcher, .burnKeeper, .burnWatcher,
-            .burnDispatcher, .breakLeasing, .breakFeed, .operate, .unreadable:
+        case .killKeeper, .killWatcher, .killDispatcher, .killScaler, .stopKeeper, .stopWatcher, .stopDispatcher, .stopScaler,
+            .burnKeeper, .burnWatcher, .burnDispatcher, .burnScaler, .breakLeasing, .breakFeed, .breakScaling, .operate, .unreadable:
             preconditionFailure("not a worker's trouble")
         }
     }
@@ -158,6 +167,32 @@ final class Cluster {
             world.trace.note(fresh.uid) { "comes" }
         }
         publish(pod.plan.pools)
+    }
+
+    /// A single-use worker has had its job.
+    func usedUp(_ pod: Pod) {
+        world.after(world.milliseconds(0...100)) { [self] in if pod.isAlive { leave(pod, replaced: true) } }
+    }
+
+    // MARK: Local workers
+
+    /// The scaler has started a process; its port accepts after a while.
+    func addLocal(port: UInt16, _ process: ProcessIdentity, pool: Int) -> Pod {
+        let plan = Scenario.PodPlan(pools: [pool], isDualStack: false, node: 0)
+        let pod = Pod(world, number: pods.count, host: 1, plan: plan, port: port, process: process)
+        pod.listening = .refuses
+        pods.append(pod)
+        world.after(world.milliseconds(0...400)) { if !pod.isTerminating { pod.listening = .yes } }
+        return pod
+    }
+
+    /// The process of a local worker ends.
+    func exit(_ pod: Pod) {
+        guard pod.isAlive else { return }
+        world.trace.note(pod.uid) { "exits" }
+        pod.isAlive = false
+        pod.crash()
+        world.scaler?.noticeExit(of: pod)
     }
 
     /// Another pod takes the address, at once, and the slices follow in one step or two.
@@ -189,8 +224,9 @@ final class Cluster {
     /// Everything that lives is well, and every pool has somebody.
     func heal() {
         isReadable = true
-        for pod in pods {
-            if pod.isTerminating || !pod.isAlive {
+        for pod in pods where !pod.isLocal {
+            // Nobody frees a single-use worker that had a lease and no job.
+            if pod.isTerminating || !pod.isAlive || world.scenario.isSingleUse {
                 pod.isAlive = false
                 pod.isListed = false
                 pod.crash()
@@ -203,7 +239,11 @@ final class Cluster {
             pod.isBusy = false
             pod.hangs = false
         }
-        for pool in policies.indices where !pods.contains(where: { $0.isAlive && $0.plan.pools.contains(pool) }) {
+        for pod in pods where pod.isLocal {
+            pod.isBusy = false
+            pod.hangs = false
+        }
+        for pool in policies.indices where !isLocal(pool) && !pods.contains(where: { $0.isAlive && $0.plan.pools.contains(pool) }) {
             add(Scenario.PodPlan(pools: [pool], isDualStack: false, node: 0))
         }
         publish(Array(policies.indices))

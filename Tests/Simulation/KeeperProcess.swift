@@ -18,6 +18,9 @@ final class KeeperProcess: Process {
     private(set) var peers: [Peer] = []
     private var feed: Uplink!
     private var isRosterDirty = false
+    /// Pools of which subscribers have not heard the latest.
+    private var changed: [PoolID] = []
+    private var isTelling = false
     private var armed = Instant.never
     private var links: UInt64 = 0
     /// Dead, but what they said has not been read to its end.
@@ -31,6 +34,8 @@ final class KeeperProcess: Process {
         peers = []
         dying = []
         isRosterDirty = false
+        changed = []
+        isTelling = false
         armed = .never
         world.promises.keeperStarted(epoch)
         for entry in known where !world.isAlive(entry.instance.rawValue) { noticeDeath(of: entry.instance.rawValue) }
@@ -69,7 +74,11 @@ final class KeeperProcess: Process {
         case .reply(let link, let reply):
             world.trace.note(name) { "→ \(self.peer(link)?.seat ?? "?"): \(reply.brief)" }
             peer(link)?.end.send(reply)
-        case .scaling, .poolChanged, .operated: break
+        case .scaling(let reply):
+            world.trace.note(name) { "→ scaler: \(reply)" }
+            for end in ends where end.isUp && end.edge == .scaling { end.send(reply) }
+        case .poolChanged(let pool): if !changed.contains(pool) { changed.append(pool) }
+        case .operated: break
         case .closeDispatcher(let link, let reason):
             world.trace.note(name) { "closes \(self.peer(link)?.seat ?? "?"): \(reason.name)" }
             guard let gone = peer(link) else { return }
@@ -85,6 +94,7 @@ final class KeeperProcess: Process {
 
     /// The roster is on disk before anything that follows is sent.
     override func beforeFlush() {
+        if !changed.isEmpty, !isTelling, ends.contains(where: { $0.edge == .state }) { tellState() }
         guard isRosterDirty, let keeper, act() else { return }
         isRosterDirty = false
         roster = keeper.roster
@@ -101,9 +111,28 @@ final class KeeperProcess: Process {
 
     // MARK: Links
 
+    /// The first change at once, then at most every 20 ms.
+    private func tellState() {
+        for end in ends where end.isUp && end.edge == .state {
+            for pool in changed { if let state = keeper?.state(of: pool, at: now) { end.send(StateMessage.pool(state)) } }
+        }
+        changed = []
+        isTelling = true
+        after(.milliseconds(20), isTimer: true) { [self] in
+            isTelling = false
+            if !changed.isEmpty { tellState() }
+        }
+    }
+
     override func linkUp(_ end: LinkEnd) {
-        guard end.edge == .leasing else { return feed.cameUp() }
-        guard let hello = end.hello else { return }
+        if end.edge == .endpoints { return feed.cameUp() }
+        if end.edge == .state {
+            for policy in world.scenario.policies {
+                if let state = keeper?.state(of: policy.id, at: now) { end.send(StateMessage.pool(state)) }
+            }
+            return end.send(StateMessage.snapshotEnd)
+        }
+        guard end.edge == .leasing, let hello = end.hello else { return }
         links += 1
         let peer = Peer(
             link: DispatcherID(rawValue: links), instance: InstanceID(rawValue: hello.instance), seat: hello.seat, end: end)
@@ -118,6 +147,12 @@ final class KeeperProcess: Process {
             return end.decode(bytes, EndpointsMessage.self) { message in
                 world.trace.note(name) { "← watcher: \(message.brief)" }
                 input(.endpoints(message))
+            }
+        }
+        if end.edge == .scaling {
+            return end.decode(bytes, ScalingRequest.self) { request in
+                world.trace.note(name) { "← scaler: \(request)" }
+                input(.scaling(request))
             }
         }
         guard let peer = peers.first(where: { $0.end === end }) else { return }
@@ -168,7 +203,7 @@ final class KeeperProcess: Process {
 
     /// Does one of the things that operators and scalers do, and takes it back later.
     func operate() {
-        guard let pool = world.pick(world.scenario.policies), let pod = world.pick(world.cluster.pods.filter(\.isAlive)) else { return }
+        guard let pool = world.pick(world.scenario.policies), let pod = world.pick(world.cluster.pods.filter { $0.isAlive && !$0.isLocal }) else { return }
         let (verb, back): (Keeper.Input, Keeper.Input)
         switch world.pick(0...3) {
         case 0:

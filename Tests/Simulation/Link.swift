@@ -65,7 +65,8 @@ final class LinkEnd {
     func send(_ message: some WireMessage) {
         guard isOpen else { return }
         let bytes = world.encoded { message.encode(into: &$0) }
-        if batch.count + bytes.count > Bounds.packetBytes { flush() }
+        // Small packets, so that a snapshot comes in parts and can end in the middle.
+        if !batch.isEmpty, batch.count + bytes.count > world.scenario.packetBytes { flush() }
         batch += bytes
     }
 
@@ -166,6 +167,7 @@ final class Uplink {
     private let server: Process
     private let ours: Hello
     private let theirs: Hello
+    /// The link, or the attempt.
     private(set) var end: LinkEnd?
     private var wait: Int64 = 10
 

@@ -1,4 +1,5 @@
 import Model
+import ScalerCore
 
 /// A worker: one pod with one UID. It detects a second concurrent job by itself.
 ///
@@ -23,6 +24,9 @@ final class Pod {
 
     let number: Int
     let uid: String
+    /// Of a local worker: its port on the loopback address, and its process.
+    let port: UInt16?
+    let process: ProcessIdentity?
     /// The last byte of its addresses; another pod may have it later.
     let host: UInt8
     let plan: Scenario.PodPlan
@@ -41,13 +45,19 @@ final class Pod {
     /// Connections that it has accepted.
     private var connections: [Connection] = []
 
-    init(_ world: World, number: Int, host: UInt8, plan: Scenario.PodPlan) {
+    init(
+        _ world: World, number: Int, host: UInt8, plan: Scenario.PodPlan, port: UInt16? = nil, process: ProcessIdentity? = nil
+    ) {
         self.world = world
         self.number = number
         self.host = host
         self.plan = plan
-        uid = "pod-\(number)"
+        self.port = port
+        self.process = process
+        uid = if let port, let process { "local:\(port):\(process)" } else { "pod-\(number)" }
     }
+
+    var isLocal: Bool { port != nil }
 
     var id: EndpointID { EndpointID(uid: uid) }
     var slots: Int { plan.pools.map { world.scenario.policies[$0].slots }.min() ?? 1 }
@@ -106,6 +116,7 @@ final class Pod {
         guard let i = runs.firstIndex(where: { $0 === run }) else { return false }
         runs.remove(at: i)
         if world.scenario.flips, !run.isProbe, runs.isEmpty { setReady(true) }
+        if world.scenario.isSingleUse, !run.isProbe { world.cluster.usedUp(self) }
         return true
     }
 

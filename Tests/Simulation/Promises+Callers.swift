@@ -28,7 +28,7 @@ extension Promises {
         if let caller = world.callers.first(where: { $0.answer == nil }) {
             return "\(caller.name) never got an answer (\(caller.dispatcher.map { "at \($0.name)" } ?? "nowhere"))"
         }
-        for process in [world.watcher, world.keeper] + world.dispatchers as [Process] where process.life != .running {
+        for process in world.processes where process.life != .running {
             return "\(process.name) does not run"
         }
         for pod in world.cluster.pods where pod.isAlive && !pod.runs.isEmpty { return "\(pod.uid) still works" }
@@ -43,7 +43,9 @@ extension Promises {
         for (index, policy) in world.scenario.policies.enumerated() {
             guard let state = keeper.state(of: policy.id, at: world.now) else { return "pool \(policy.name) is not known" }
             if state.queued > 0 { return "\(state.queued) tickets wait in \(policy.name)" }
-            let real = world.cluster.pods.filter { $0.isAlive && $0.plan.pools.contains(index) }.count
+            let real = world.cluster.pods.filter { pod in
+                pod.isAlive && pod.plan.pools.contains(index) && (!pod.isLocal || world.scaler?.has(pod) == true)
+            }.count
             if state.free != real || state.total != real { return "of \(real) workers of \(policy.name), the pool-keeper has \(state)" }
         }
         let living = Set(world.dispatchers.map(\.instance))

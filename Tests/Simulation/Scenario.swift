@@ -1,5 +1,6 @@
 import Model
 import TestKit
+import Wire
 
 /// Everything about a run that is known beforehand, from its seed alone.
 struct Scenario: CustomStringConvertible {
@@ -18,6 +19,20 @@ struct Scenario: CustomStringConvertible {
     var stopsWithin: Duration
     /// Workers turn unready for each job and ready again after it.
     var flips: Bool
+    /// Workers are used for one job and replaced.
+    var isSingleUse: Bool
+    /// At most so much goes into one packet, unless a message is longer.
+    var packetBytes: Int
+
+    /// A pool whose workers the scaler starts.
+    var localWorkers: LocalPlan?
+
+    struct LocalPlan {
+        var pool: Int
+        var least: Int
+        var most: Int
+        var idle: Duration
+    }
 
     struct PodPlan {
         var pools: [Int]
@@ -46,7 +61,10 @@ struct Scenario: CustomStringConvertible {
         let isSlow = dice.chance(0.2)
         stopsWithin = .milliseconds(isSlow ? 1_500 : 20)
         flips = dice.chance(0.15)
-        let settle = flips || dice.chance(0.1)
+        isSingleUse = !flips && dice.chance(0.1)
+        packetBytes = dice.chance(0.5) ? Int(dice.pick(100...2_000)) : Bounds.packetBytes
+        let usesUp = isSingleUse
+        let settle = !usesUp && (flips || dice.chance(0.1))
         let probes = dice.chance(0.2)
         policies = (0..<poolCount).map { n in
             var policy = PoolPolicy(name: n == 0 ? "alpha" : "beta")
@@ -55,10 +73,11 @@ struct Scenario: CustomStringConvertible {
             policy.maxQueued = dice.chance(0.2) ? Int(dice.pick(1...6)) : 1000
             policy.order = dice.chance(0.3) ? .pack : .spread
             if settle { policy.reuse = .whenReady(settle: .milliseconds(dice.pick(100...2_000))) }
+            if usesUp { policy.reuse = .never }
             if probes { policy.health = .init(path: "/", interval: .milliseconds(dice.pick(300...2_000)), timeout: .milliseconds(500)) }
             return policy
         }
-        if dice.chance(0.15) { for n in policies.indices { policies[n].slots = 2 } }
+        if !usesUp, dice.chance(0.15) { for n in policies.indices { policies[n].slots = 2 } }
         pods = (0..<Int(dice.pick(1...5))).map { n in
             PodPlan(
                 pools: poolCount == 1 ? [0] : n < poolCount ? [n] : dice.chance(0.5) ? [0, 1] : [Int(dice.pick(0...1))],
@@ -66,18 +85,27 @@ struct Scenario: CustomStringConvertible {
         }
         if poolCount == 2, dice.chance(0.5) { pods = pods.map { var pod = $0; pod.pools = [0, 1]; return pod } }
         if poolCount == 2, pods.count == 1 { pods[0].pools = [0, 1] }
+        if !usesUp, dice.chance(0.35) {
+            var policy = policies[0]
+            policy.name = "local"
+            policy.id = PoolID(name: "local")
+            policies.append(policy)
+            localWorkers = LocalPlan(
+                pool: poolCount, least: Int(dice.pick(0...1)), most: Int(dice.pick(1...4)), idle: .milliseconds(dice.pick(100...3_000)))
+        }
         callers = []
         let busyness = dice.pick(50...1_500)
+        let longJobs = [0.02, 0.05, 0.3][Int(dice.pick(0...2))]
         for _ in 0..<dice.pick(5...25) {
             let patience: Duration? = dice.chance(0.3) ? .milliseconds(dice.pick(0...3_000)) : nil
             callers.append(
                 CallerPlan(
                     arrives: .microseconds(dice.pick(0...span.microseconds * 3 / 4)), seat: Int(dice.pick(0...2)),
-                    pool: Int(dice.pick(0...Int64(poolCount - 1))), budget: dice.chance(0.15) ? .milliseconds(dice.pick(0...4_000)) : nil,
-                    patience: patience, work: .milliseconds(dice.chance(0.05) ? dice.pick(2_000...12_000) : dice.pick(1...busyness))))
+                    pool: Int(dice.pick(0...Int64(policies.count - 1))), budget: dice.chance(0.15) ? .milliseconds(dice.pick(0...4_000)) : nil,
+                    patience: patience, work: .milliseconds(dice.chance(longJobs) ? dice.pick(2_000...12_000) : dice.pick(1...busyness))))
         }
         troubles = []
-        for _ in 0..<dice.pick(0...16) {
+        for _ in 0..<(dice.chance(0.2) ? dice.pick(15...40) : dice.pick(0...16)) {
             guard let kind = Trouble.Kind.allCases.randomElement(using: &dice.generator) else { continue }
             if isSlow, kind.harmsKeeper { continue }
             troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind))
@@ -86,18 +114,20 @@ struct Scenario: CustomStringConvertible {
 
     var description: String {
         "\(dispatchers) dispatchers, \(pods.count) workers, \(callers.count) callers, pools \(policies.map(\.name)), "
-            + "\(troubles.count) troubles in \(span), stops within \(stopsWithin)\(flips ? ", flips" : "")"
+            + "\(troubles.count) troubles in \(span), stops within \(stopsWithin)"
+            + (flips ? ", readiness flips" : "") + (isSingleUse ? ", single use" : "")
+            + (localWorkers.map { ", local workers \($0.least) to \($0.most)" } ?? "")
     }
 }
 
 /// Something that goes wrong, and when. What exactly it hits is drawn when it comes.
 struct Trouble {
     enum Kind: CaseIterable {
-        case killKeeper, killWatcher, killDispatcher
-        case stopKeeper, stopWatcher, stopDispatcher
+        case killKeeper, killWatcher, killDispatcher, killScaler
+        case stopKeeper, stopWatcher, stopDispatcher, stopScaler
         /// Dies in the middle of one of its next turns.
-        case burnKeeper, burnWatcher, burnDispatcher
-        case breakLeasing, breakFeed
+        case burnKeeper, burnWatcher, burnDispatcher, burnScaler
+        case breakLeasing, breakFeed, breakScaling
         case blink, terminate, vanish, replace, stale, crash, busy, hang
         case operate
         case unreadable
@@ -105,8 +135,8 @@ struct Trouble {
         var harmsKeeper: Bool {
             switch self {
             case .killKeeper, .burnKeeper: true
-            case .killWatcher, .killDispatcher, .stopKeeper, .stopWatcher, .stopDispatcher, .burnWatcher, .burnDispatcher,
-                .breakLeasing, .breakFeed, .blink, .terminate, .vanish, .replace, .stale, .crash, .busy, .hang, .operate, .unreadable:
+            case .killWatcher, .killDispatcher, .killScaler, .stopKeeper, .stopWatcher, .stopDispatcher, .stopScaler, .burnWatcher,
+                .burnDispatcher, .burnScaler, .breakLeasing, .breakFeed, .breakScaling, .blink, .terminate, .vanish, .replace, .stale, .crash, .busy, .hang, .operate, .unreadable:
                 false
             }
         }

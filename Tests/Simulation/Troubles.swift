@@ -12,6 +12,10 @@ extension World {
         case .stopKeeper: pause(keeper)
         case .stopWatcher: pause(watcher)
         case .stopDispatcher: if let dispatcher = pick(dispatchers) { pause(dispatcher) }
+        case .killScaler: scaler?.kill("-9")
+        case .stopScaler: if let scaler { pause(scaler) }
+        case .burnScaler: scaler?.fuse = Int(pick(0...8))
+        case .breakScaling: breakLink([.workers, .state, .scaling][Int(pick(0...2))])
         case .burnKeeper: keeper.fuse = Int(pick(0...12))
         case .burnWatcher: watcher.fuse = Int(pick(0...4))
         case .burnDispatcher: pick(dispatchers)?.fuse = Int(pick(0...20))

@@ -12,10 +12,10 @@ final class WatcherProcess: Process {
     private var loaded: [Int] = []
     private var wantsScan = false
     private var armed = Instant.never
-    private var consumers: [LinkEnd] { ends.filter(\.isUp) }
+    private var consumers: [LinkEnd] { ends.filter { $0.isUp && $0.edge == .endpoints } }
 
     override func boot() {
-        machine = WatcherMachine(pools: world.cluster.sources, localPools: [], hasSource: true, at: now)
+        machine = WatcherMachine(pools: world.cluster.sources, localPools: Set(world.localPool.map { [$0] } ?? []), hasSource: true, at: now)
         loaded = world.cluster.files.map { _ in 0 }
         armed = .never
         if let saved {
@@ -89,9 +89,14 @@ final class WatcherProcess: Process {
 
     // Links and time.
 
-    override func linkUp(_ end: LinkEnd) { greet(end) }
+    override func linkUp(_ end: LinkEnd) { if end.edge == .workers { feed(.workersLinkUp) } else { greet(end) } }
 
-    override func received(_ bytes: [UInt8], on end: LinkEnd) { world.fail("a consumer said something to the watcher") }
+    override func linkEnded(_ end: LinkEnd, wasUp: Bool) { if wasUp, end.edge == .workers { feed(.workersLinkDown) } }
+
+    override func received(_ bytes: [UInt8], on end: LinkEnd) {
+        guard end.edge == .workers else { return world.fail("a consumer said something to the watcher") }
+        end.decode(bytes, WorkersMessage.self) { feed(.workersSaid($0)) }
+    }
 
     override func afterFlush() {
         // Files that were read are in force only once everything of that moment was.

@@ -25,6 +25,8 @@ final class World {
     private(set) var watcher: WatcherProcess!
     private(set) var keeper: KeeperProcess!
     private(set) var dispatchers: [DispatcherProcess] = []
+    /// Where a pool has local workers.
+    private(set) var scaler: ScalerProcess?
     private(set) var callers: [Caller] = []
     private(set) var promises: Promises!
 
@@ -45,14 +47,19 @@ final class World {
         watcher = WatcherProcess("watcher", self)
         keeper = KeeperProcess("keeper", self)
         dispatchers = (0..<scenario.dispatchers).map { DispatcherProcess("dispatcher-\($0)", self) }
+        if scenario.localWorkers != nil { scaler = ScalerProcess("scaler", self) }
         promises = Promises(self)
     }
+
+    var processes: [Process] { [watcher, keeper] + dispatchers + (scaler.map { [$0] } ?? []) }
+
+    var localPool: PoolID? { scenario.localWorkers.map { scenario.policies[$0.pool].id } }
 
     /// Runs until everybody is served and everything is at rest, or until a promise is broken.
     func run() {
         trace.note("world") { "seed \(self.seed): \(self.scenario)" }
         cluster.populate()
-        for process in [watcher, keeper] + dispatchers as [Process] {
+        for process in processes {
             after(.milliseconds(pick(0...20))) { process.start() }
         }
         callers = scenario.callers.enumerated().map { Caller(number: $0.offset, plan: $0.element) }
@@ -147,13 +154,13 @@ final class World {
 
     /// A process has ended its turn.
     func audit(_ process: Process) {
-        if process !== watcher { promises.turnEnded() }
+        if process !== watcher, process !== scaler { promises.turnEnded() }
     }
 
     private func heal() {
         trace.note("world") { "trouble is over" }
         isHealed = true
-        for process in [watcher, keeper] + dispatchers as [Process] {
+        for process in processes {
             process.fuse = nil
             process.resume()
         }

@@ -16,16 +16,19 @@ import Testing
 
     static let cases = [
         Case(
-            testDescription: "unknown key", text: "pools:\n- name: pods\n  slotz: 2\nlisteners: []\n", place: ":5:3:", says: ["slotz", "did you mean slots"]),
+            testDescription: "unknown key", text: "pools:\n- name: pods\n  slotz: 2\nlisteners: []\n", place: ":5:3:",
+            says: ["slotz", "did you mean slots"]),
         Case(
             testDescription: "bad duration", text: "pools:\n- name: pods\n  hold: { timeout: 5 seconds }\n", place: ":5:20:",
             says: ["pools[0].hold.timeout", "5s"]),
         Case(
-            testDescription: "unknown pool", text: pools + "listeners:\n- { name: http, address: 127.0.0.1:8080, pool: podz }\n", place: ":5:48:",
+            testDescription: "unknown pool", text: pools + "listeners:\n- { name: http, address: 127.0.0.1:8080, pool: podz }\n",
+            place: ":5:48:",
             says: ["podz", "pods"]),
         Case(
             testDescription: "port clash",
-            text: pools + "listeners:\n- { name: a, address: 127.0.0.1:8080, pool: pods }\n- { name: b, address: 127.0.0.1:8080, pool: pods }\n",
+            text: pools
+                + "listeners:\n- { name: a, address: 127.0.0.1:8080, pool: pods }\n- { name: b, address: 127.0.0.1:8080, pool: pods }\n",
             place: ":6:23:", says: ["127.0.0.1:8080"]),
     ]
 

@@ -140,7 +140,8 @@ import Testing
         try Fleet.run(Setup.http()) { fleet in
             let workers = try fleet.exampleWorkers(4)
             try fleet.serve(workers.map(\.pod))
-            let crowd = Crowd(of: 60, rounds: 4, at: try fleet.listener()) { _, _ in "GET /render?ms=2&bytes=50 HTTP/1.1\r\nHost: x\r\n\r\n" }
+            let crowd = Crowd(of: 60, rounds: 4, at: try fleet.listener()) { _, _ in "GET /render?ms=2&bytes=50 HTTP/1.1\r\nHost: x\r\n\r\n"
+            }
             crowd.start()
             var stops = 0
             while stops < 8, try crowd.wait(forAnswers: stops * 25) {
@@ -162,7 +163,8 @@ import Testing
         try Fleet.run(Setup.http(pool: "quarantine: { first: 1h, most: 1h }")) { fleet in
             let workers = try fleet.exampleWorkers(4)
             try fleet.serve(workers.map(\.pod))
-            let crowd = Crowd(of: 40, rounds: 5, at: try fleet.listener()) { _, _ in "GET /render?ms=3&bytes=50 HTTP/1.1\r\nHost: x\r\n\r\n" }
+            let crowd = Crowd(of: 40, rounds: 5, at: try fleet.listener()) { _, _ in "GET /render?ms=3&bytes=50 HTTP/1.1\r\nHost: x\r\n\r\n"
+            }
             crowd.start()
             try crowd.wait(forAnswers: 40)
             let victim = try fleet.call()

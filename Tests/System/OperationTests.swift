@@ -225,7 +225,8 @@ import Testing
         try Fleet.run(Setup.http(top: "dispatcher: { threads: 2 }")) { fleet in
             let workers = try fleet.exampleWorkers(4)
             try fleet.serve(workers.map(\.pod))
-            let crowd = Crowd(of: 60, rounds: 4, at: try fleet.listener()) { _, _ in "GET /render?ms=2&bytes=50 HTTP/1.1\r\nHost: x\r\n\r\n" }
+            let crowd = Crowd(of: 60, rounds: 4, at: try fleet.listener()) { _, _ in "GET /render?ms=2&bytes=50 HTTP/1.1\r\nHost: x\r\n\r\n"
+            }
             crowd.start()
             try crowd.finish()
             #expect(crowd.answers.filter { $0.response.status == 200 }.count == 240)

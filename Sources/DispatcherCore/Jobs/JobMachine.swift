@@ -88,6 +88,8 @@ public struct JobMachine: Sendable {
                 pool.waiting = pools[i].waiting
                 pools[i] = pool
             } else {
+                // Jobs may wait for it already, uncounted.
+                pool.waiting = jobs.count { $0.phase == .waiting && $0.request.pool == policy.id }
                 pools.append(pool)
             }
         }
@@ -149,7 +151,7 @@ public struct JobMachine: Sendable {
         let i = Int(id.slot)
         precondition(jobs[i].generation == id.generation && jobs[i].phase == .none, "a job arrived in a slot that is in use")
         // With the pool-keeper away nobody else bounds what waits here.
-        let bound = isKeeperUp ? Int.max : pools.first { $0.id == request.pool }?.maxQueued ?? 0
+        let bound = isKeeperUp ? Int.max : pools.first { $0.id == request.pool }?.maxQueued ?? -1
         jobs[i].request = request
         jobs[i].arrived = now
         jobs[i].isRequeued = false
