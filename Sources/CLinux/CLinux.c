@@ -6,6 +6,9 @@
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
+#ifndef SO_MEMINFO
+#define SO_MEMINFO 55
+#endif
 
 long lh_send_descriptors(int fd, const void *bytes, size_t n, const int *descriptors, int count) {
     union {
@@ -93,6 +96,24 @@ long lh_splice(int from, int to, size_t n, unsigned flags) {
 long lh_pipe(int fds[2]) { return LH_RESULT(pipe2(fds, O_CLOEXEC | O_NONBLOCK)); }
 
 long lh_pipe_size(int fd, int bytes) { return LH_RESULT(fcntl(fd, F_SETPIPE_SZ, bytes)); }
+
+long lh_receive_memory(int fd, unsigned *charged, unsigned *limit) {
+    // SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_RCVBUF, … of linux/sock_diag.h.
+    unsigned values[16];
+    socklen_t n = sizeof values;
+    memset(values, 0, sizeof values);
+    if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, values, &n) < 0) return -(long)errno;
+    *charged = values[0];
+    *limit = values[1];
+    return 0;
+}
+
+long lh_double_receive_memory(int fd, unsigned limit) {
+    // The kernel doubles the value that it is given (socket(7)).
+    int value = (int)limit;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &value, sizeof value) == 0) return 0;
+    return LH_RESULT(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, sizeof value));
+}
 
 long lh_accept(int fd, struct lh_address *peer) {
     struct sockaddr_storage s;

@@ -21,10 +21,14 @@ extension Keeper {
             }
         case .undrain(let id):
             heldDrains.removeAll { $0 == id }
-            guard let e = endpointSlots[id], endpoints[e].drainedByScaler else { return }
+            guard let e = endpointSlots[id] else { return }
+            // It cannot be taken back, and a scaler that has just connected does not know yet.
+            if endpoints[e].isUsedUp, endpoints[e].drainedByScaler || isLocal(e) { endpoints[e].owesDrained = true }
+            guard endpoints[e].drainedByScaler else { return payDrained(e, &actions) }
             endpoints[e].drainedByScaler = false
-            endpoints[e].owesDrained = false
+            if !endpoints[e].isUsedUp { endpoints[e].owesDrained = false }
             move(e, .entered, at: now)
+            payDrained(e, &actions)
         }
     }
 
@@ -50,6 +54,22 @@ extension Keeper {
         actions.append(.scaling(.drained(endpoints[e].id)))
     }
 
+    /// A single-use worker has had its lease. A local one is the scaler's to stop and to replace.
+    mutating func useUp(_ e: Slot, _ actions: inout [Action]) {
+        endpoints[e].isUsedUp = true
+        if isLocal(e) { endpoints[e].owesDrained = true }
+        payDrained(e, &actions)
+    }
+
+    private func isLocal(_ e: Slot) -> Bool {
+        var m = endpoints[e].firstMember
+        while m != .null {
+            if members[m].isLocal { return true }
+            m = members[m].nextOfEndpoint
+        }
+        return false
+    }
+
     mutating func operated(_ verb: OperatorVerb, at now: Instant, _ actions: inout [Action]) {
         var count: UInt32 = 0
         switch verb {
@@ -61,9 +81,8 @@ extension Keeper {
             }
         case .undrain(let text, let pool):
             for (e, _) in endpoints(named: text, in: pool) {
+                // The scaler's own drain stays: it may have been told `drained` already and be about to stop the worker.
                 endpoints[e].drainedByOperator = false
-                endpoints[e].drainedByScaler = false
-                endpoints[e].owesDrained = false
                 // Not so soon after a cut: the worker may still be at its job.
                 if endpoints[e].isQuarantined, endpoints[e].cutUntil <= now {
                     endQuarantine(e, at: now, &actions)

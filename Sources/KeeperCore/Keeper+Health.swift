@@ -36,7 +36,7 @@ extension Keeper {
         }
         setTimer(e, now.advanced(by: interval))
         guard let link = dispatchers[d].link else { return }
-        let lease = open(e, p, d, isProbe: true, at: now)
+        let lease = open(e, p, d, for: nil, at: now)
         let probe = Probe(
             lease: lease, pool: pools[p].policy.id, endpoint: endpoints[e].id, address: members[m].address, timeout: health.timeout)
         actions.append(.reply(link, .probe(probe)))

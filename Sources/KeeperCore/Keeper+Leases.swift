@@ -10,7 +10,7 @@ extension Keeper {
     ) {
         guard let link = dispatchers[d].link else { preconditionFailure("a dispatcher without a link was granted a lease") }
         let (p, e) = (members[m].pool, members[m].endpoint)
-        let id = open(e, p, d, isProbe: false, at: now)
+        let id = open(e, p, d, for: JobPlace(ticket: ticket, arrival: arrival), at: now)
         let grant = Grant(
             ticket: ticket, lease: id, pool: pools[p].policy.id, endpoint: endpoints[e].id, address: members[m].address,
             alternate: members[m].alternate, dialBy: pools[p].dialBy)
@@ -18,11 +18,12 @@ extension Keeper {
         actions.append(.notice(.granted(id, grant.pool, grant.endpoint, held: now - arrival)))
     }
 
-    /// A new lease with the next token.
-    mutating func open(_ e: Slot, _ p: Slot, _ d: Slot, isProbe: Bool, at now: Instant) -> LeaseID {
+    /// A new lease with the next token; without a job it is a probe.
+    mutating func open(_ e: Slot, _ p: Slot, _ d: Slot, for job: JobPlace?, at now: Instant) -> LeaseID {
         latest.counter += 1
         let record = LeaseRecord(
-            id: latest, pool: p, endpoint: e, dispatcher: d, told: dispatchers[d].assertion, isProbe: isProbe, since: now)
+            id: latest, pool: p, endpoint: e, dispatcher: d, told: dispatchers[d].assertion, isProbe: job == nil, since: now,
+            job: job)
         add(record)
         move(e, .used, at: now)
         return record.id
@@ -65,6 +66,7 @@ extension Keeper {
 
     mutating func leaseReturned(_ lease: LeaseID, _ end: Notice.LeaseEnd, by d: Slot, at now: Instant, _ actions: inout [Action]) {
         guard let l = held(lease, by: d, &actions) else { return }
+        dispatchers[d].returned = leases[l].job
         close(l, end, at: now, &actions)
     }
 
@@ -99,12 +101,12 @@ extension Keeper {
             case .served, .abandoned:
                 noteSuccess(e, at: now, &actions)
                 pools[p].noteEnd(at: now)
-                reuse(e, p, at: now)
+                reuse(e, p, at: now, &actions)
                 move(e, .used, at: now)
             case .lostBeforeResponse, .lostAfterResponse, .firstByteTimeout, .busy, .endingTimeout, .cut, .probeFailed:
                 if !isProbe {
                     pools[p].noteEnd(at: now)
-                    wear(e, p)
+                    wear(e, p, &actions)
                 }
                 quarantine(e, p, .outcome(outcome), at: now, &actions)
             }
@@ -113,25 +115,25 @@ extension Keeper {
             if failure == .timedOut { noteTimeout(e, at: now, &actions) }
             quarantine(e, p, .dialFailed(failure), at: now, &actions)
         case .holderDied:
-            wear(e, p)
+            wear(e, p, &actions)
             quarantine(e, p, .holderDied, at: now, &actions)
         case .unaccounted:
-            wear(e, p)
+            wear(e, p, &actions)
             quarantine(e, p, .unaccounted, at: now, &actions)
         }
     }
 
     /// A lease has reached the worker: a single-use one is used up.
-    private mutating func wear(_ e: Slot, _ p: Slot) {
-        if pools[p].policy.reuse == .never { endpoints[e].isUsedUp = true }
+    private mutating func wear(_ e: Slot, _ p: Slot, _ actions: inout [Action]) {
+        if pools[p].policy.reuse == .never { useUp(e, &actions) }
     }
 
     /// What the pool's `reuse` asks of an endpoint that has done its job.
-    private mutating func reuse(_ e: Slot, _ p: Slot, at now: Instant) {
+    private mutating func reuse(_ e: Slot, _ p: Slot, at now: Instant, _ actions: inout [Action]) {
         endpoints[e].lastLeaseEnd = now
         switch pools[p].policy.reuse {
         case .immediate: break
-        case .never: endpoints[e].isUsedUp = true
+        case .never: useUp(e, &actions)
         case .whenReady(let settle):
             if isUnready(e) {
                 endpoints[e].recovery = .awaitingReady

@@ -10,7 +10,8 @@ extension Keeper {
             // A dispatcher that has been reloaded before us, or an older one: it may try again.
             return refuse(ticket.id, pool: ticket.pool, queued: 0, .noEndpoints, .seconds(1), held: ticket.age, d, &actions)
         }
-        let arrival = ticket.age == .zero ? now : now.advanced(by: -max(0, ticket.age.nanoseconds))
+        var arrival = ticket.age == .zero ? now : now.advanced(by: -max(0, ticket.age.nanoseconds))
+        if ticket.isRequeued, let job = dispatchers[d].returned, job.ticket == ticket.id { arrival = min(arrival, job.arrival) }
         let ownBudget = ticket.budget.map { max(0, $0.nanoseconds) } ?? -1
         let known = dispatchers[d].ticketSlots[ticket.id.rawValue]
         if dispatchers[d].phase == .asserting {

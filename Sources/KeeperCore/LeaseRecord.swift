@@ -11,6 +11,14 @@ struct LeaseRecord: Sendable {
     var isEnding = false
     var isProbe: Bool
     var since: Instant
+    /// The job that it was granted to, and when that arrived; unknown for a probe and after an assertion.
+    var job: JobPlace?
+}
+
+/// A job's place in line, remembered over its lease.
+struct JobPlace: Sendable {
+    var ticket: TicketID
+    var arrival: Instant
 }
 
 /// One process that holds or may hold leases.
@@ -34,6 +42,9 @@ struct DispatcherRecord: Sendable {
     var phase: Phase
     /// Counts its connections; what was last told in an earlier one does not hold any more.
     var assertion: UInt32 = 0
+    /// The job of the lease that it returned last: if its ticket comes again, it keeps its arrival to the nanosecond, whatever
+    /// the age lost on its way.
+    var returned: JobPlace?
     /// Recovery waits for it.
     var blocksRecovery = false
     /// When its leases end, once it is dead.

@@ -99,7 +99,7 @@ public struct Scaler: Sendable {
             actions.append(.saveRoster)
         }
         #if DEBUG
-        checkInvariants()
+            checkInvariants()
         #endif
     }
 

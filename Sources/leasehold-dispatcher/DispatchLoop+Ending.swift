@@ -97,7 +97,10 @@ extension DispatchLoop {
         let listener = rules.listeners[Int(worker.pointee.listener)]
         switch responses.parse(UnsafeRawBufferPointer(rebasing: scratch[..<count]), for: worker.pointee.traits, under: listener.http) {
         case .needMore:
-            if !worker.pointee.socket.finned { worker.pointee.socket.readable = false }
+            if !worker.pointee.socket.finned {
+                makeRoom(worker.pointee.descriptor.raw)
+                worker.pointee.socket.readable = false
+            }
             return false
         case .refused:
             // It has no framing that could be followed: only its close can be the end.
@@ -134,7 +137,10 @@ extension DispatchLoop {
             worker.pointee.down.left = length
             return discardCounted(slot)
         case .needMore:
-            if !worker.pointee.socket.finned { worker.pointee.socket.readable = false }
+            if !worker.pointee.socket.finned {
+                makeRoom(worker.pointee.descriptor.raw)
+                worker.pointee.socket.readable = false
+            }
             return false
         case .end: worker.pointee.down.mode = .done
         case .refused: worker.pointee.exchange = .tunnel

@@ -27,6 +27,7 @@ extension DispatchLoop {
                 }
                 // A FIN in the middle of a head: it left.
                 if caller.pointee.socket.finned { return closeSilently(slot) }
+                makeRoom(caller.pointee.descriptor.raw)
                 if caller.pointee.deadline != .head { setDeadline(caller: slot, .head, listener.configuration.deadlines.head) }
             case .refused(let refusal):
                 answer(slot, Answer(refusal))

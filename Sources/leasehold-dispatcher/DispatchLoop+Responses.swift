@@ -31,6 +31,7 @@ extension DispatchLoop {
                 }
                 worker.pointee.socket.readable = false
                 if worker.pointee.socket.finned { return lostBeforeResponse(slot) }
+                makeRoom(worker.pointee.descriptor.raw)
                 return
             case .refused: return badResponse(slot)
             case .response(let head):
@@ -217,6 +218,7 @@ extension DispatchLoop {
                 if length == UInt64(count) && count < Self.peekBytes && !from.finned { from.readable = false }
             case .needMore:
                 if from.finned { return .ended }
+                makeRoom(source)
                 from.readable = false
                 return .waiting
             case .end:

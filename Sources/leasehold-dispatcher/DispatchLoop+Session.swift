@@ -264,4 +264,21 @@ extension DispatchLoop {
         caller.pointee.outgoing = nil
         return true
     }
+
+    /// Called where a part of a head or of a line stays in a socket until the rest of it comes.
+    ///
+    /// A few bytes keep the whole buffer that they came in, and that can be all that the socket may hold: then its window is closed
+    /// and the rest never comes (over loopback, where a segment has 64 KiB, this happens at the default `receive-buffer`). So it may
+    /// hold more. The look at one byte makes the kernel tell the sender (tcp_cleanup_rbuf).
+    func makeRoom(_ raw: Int32) {
+        var charged: UInt32 = 0
+        var limit: UInt32 = 0
+        guard lh_receive_memory(raw, &charged, &limit) >= 0, charged > limit / 4, limit < Self.mostReceiveMemory else { return }
+        // Without CAP_NET_ADMIN it ends at net.core.rmem_max: then it stays as it is.
+        _ = lh_double_receive_memory(raw, limit)
+        _ = lh_recv(raw, scratch.baseAddress, 1, Int32(MSG_PEEK))
+    }
+
+    /// More than one buffer of the kernel can keep (17 fragments of 32 KiB), four times over.
+    private static let mostReceiveMemory: UInt32 = 2 * 1024 * 1024
 }

@@ -33,18 +33,18 @@ struct Server {
                 }
             }
             .bind(host: host, port: port).wait()
-        let signals = [SIGTERM, SIGINT].map { number in
+        for number in [SIGTERM, SIGINT] {
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler {
-                listener.close().whenComplete { _ in ledger.drain() }
+            // Its own handler holds it: a variable of this function, which never returns, ends early in an optimised build.
+            source.setEventHandler { [source] in
+                withExtendedLifetime(source) { listener.close().whenComplete { _ in ledger.drain() } }
             }
             source.resume()
-            return source
         }
         if let readyFile { try announce(listener.localAddress, in: readyFile) }
         try listener.closeFuture.wait()
-        withExtendedLifetime(signals) { while true { pause() } }  // the ledger ends the process after its last job
+        while true { pause() }  // the ledger ends the process after its last job
     }
 
     /// Writes `host port pid` to a new file of that name, whole or not at all.

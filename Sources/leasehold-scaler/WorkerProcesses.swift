@@ -28,12 +28,15 @@ final class WorkerProcesses {
 
     /// What a worker must not inherit: our manager's wishes to us.
     private static let ours: Set<String> = [
-        "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LEASEHOLD_WORKERS", "LEASEHOLD_SEAT",
+        "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LEASEHOLD_WORKERS",
+        "LEASEHOLD_SEAT",
     ]
 
     /// Starts a worker: `{port}` replaced in every argument, LEASEHOLD_PORT and LEASEHOLD_POOL set, standard output and error inherited.
     func start(_ place: WorkerPlace, pool: WorkerPool) throws(SystemError) -> ProcessIdentity {
-        let arguments = pool.command.map { $0.split(separator: "{port}", omittingEmptySubsequences: false).joined(separator: "\(place.port)") }
+        let arguments = pool.command.map {
+            $0.split(separator: "{port}", omittingEmptySubsequences: false).joined(separator: "\(place.port)")
+        }
         let program = arguments.first ?? ""
         guard let path = Executable.find(program) else { throw SystemError(ENOENT, "find", program) }
         var spawn = Spawn(

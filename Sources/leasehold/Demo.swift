@@ -54,8 +54,8 @@ struct Demo: ParsableCommand {
 
     /// The supervisor's loop on this thread, the story on another.
     private func perform(_ stage: DemoStage, _ ledger: DemoLedger, _ outcome: borrowing Mutex<Outcome>) throws -> ServiceKit.ExitStatus {
-        let log = Descriptor(owning: Int32(try check(lh_open(stage.logPath, O_WRONLY | O_CREAT | O_APPEND, 0o600), "open", stage.logPath)))
-        let raw = log.raw
+        let raw = Int32(try check(lh_open(stage.logPath, O_WRONLY | O_CREAT | O_APPEND, 0o600), "open", stage.logPath))
+        defer { _ = lh_close(raw) }
         let lines = verbose ? UpLines() : nil
         var options = Supervisor.Options(configurationPath: stage.configurationPath)
         options.onLine = { process, line in

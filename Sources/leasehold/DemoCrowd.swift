@@ -50,7 +50,8 @@ final class DemoCrowd: Sendable {
                         tally.happy.insert(number)
                         if let hold = answer.holdMs { tally.holds.append(hold) }
                     } else {
-                        tally.failures.append("status \(answer.status) \(answer.headers["leasehold-reason"] ?? (answer.isWhole ? "" : "cut"))")
+                        tally.failures.append(
+                            "status \(answer.status) \(answer.headers["leasehold-reason"] ?? (answer.isWhole ? "" : "cut"))")
                     }
                 }
             } catch {

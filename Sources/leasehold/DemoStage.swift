@@ -113,7 +113,9 @@ struct DemoStage: Sendable {
     func workers() -> [WorkerReport] { ask(.scaler, "workers") ?? [] }
     func leases() -> [LeaseReport] { ask(.poolKeeper, "leases") ?? [] }
     func pool() -> PoolReport? { ask(.poolKeeper, "pools", as: [PoolReport].self)?.first }
-    func listener() -> SocketAddress? { ask(.dispatcher, "listeners", as: [ListenerReport].self)?.first.flatMap { SocketAddress($0.address) } }
+    func listener() -> SocketAddress? {
+        ask(.dispatcher, "listeners", as: [ListenerReport].self)?.first.flatMap { SocketAddress($0.address) }
+    }
 
     /// The second jobs that workers saw and wrote down, those that are gone included.
     func violations() -> Int {

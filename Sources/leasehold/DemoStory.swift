@@ -35,7 +35,9 @@ struct DemoStory: Sendable {
         let start = monotonicNow()
         let call = DemoCall("/render?ms=50&bytes=10000", to: address)
         let parked = try waitFor("the request to be held") { stage.pool().flatMap { $0.queued + $0.leases > 0 ? $0 : nil } }
-        if parked.queued > 0 { ledger.say("A request arrived. Nobody can serve it: it is held, and the pool's demand is \(parked.demand).") }
+        if parked.queued > 0 {
+            ledger.say("A request arrived. Nobody can serve it: it is held, and the pool's demand is \(parked.demand).")
+        }
         let worker = try waitFor("a worker to start") { stage.workers().first }
         ledger.say("The scaler starts a worker on port \(worker.port), pid \(worker.pid).")
         let answer = try waitFor("the held request to be served") { () -> DemoClient.Answer? in
@@ -47,7 +49,8 @@ struct DemoStory: Sendable {
         }
         let total = Duration.nanoseconds(monotonicNow() - start)
         let hold = answer.holdMs ?? 0
-        ledger.say("Served in \(total.milliseconds) ms, of which it was held \(Int(hold)) ms. Lease \(answer.headers["leasehold-lease"] ?? "?").")
+        ledger.say(
+            "Served in \(total.milliseconds) ms, of which it was held \(Int(hold)) ms. Lease \(answer.headers["leasehold-lease"] ?? "?").")
         ledger.claim(
             "A request is held while no worker exists", before.isEmpty && answer.isServed && hold > 0,
             "0 workers at its arrival, held \(Int(hold)) ms, then served: \(answer.status)")
@@ -174,7 +177,8 @@ struct DemoStory: Sendable {
         let noticed = crowd.failures - failures
         ledger.claim(
             claim, noticed == 0,
-            "back as pid \(again.pid) after \(away.milliseconds) ms, \(crowd.served - served) jobs served meanwhile and after, \(noticed) failed")
+            "back as pid \(again.pid) after \(away.milliseconds) ms, \(crowd.served - served) jobs served meanwhile and after, \(noticed) failed"
+        )
     }
 
     private func end(_ crowd: DemoCrowd) throws {

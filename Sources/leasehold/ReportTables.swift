@@ -88,6 +88,17 @@ extension Table {
             })
     }
 
+    init(_ workers: [WorkerReport]) {
+        self.init(
+            ["POOL", "PORT", "PID", "STATE"],
+            rows: workers.map { worker in
+                [
+                    Cell(worker.pool), Cell(String(worker.port)), Cell(String(worker.pid)),
+                    Cell(worker.state, worker.state == "ready" ? .good : .busy),
+                ]
+            })
+    }
+
     /// Its problems are lines of their own.
     init(_ source: SourceReport) {
         let colour: Colour =

@@ -5,7 +5,7 @@ import ServiceKit
 /// `leasehold show WHAT`: what the processes say of themselves, as a table or as JSON.
 struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show pools, endpoints, leases, the queue, processes, listeners or the source.",
+        abstract: "Show pools, endpoints, leases, the queue, processes, listeners, local workers or the source.",
         discussion: "With --watch and --json, each look is one line.")
 
     enum What: String, CaseIterable, ExpressibleByArgument {
@@ -15,6 +15,7 @@ struct Show: ParsableCommand {
         case queue
         case processes
         case listeners
+        case workers
         case source
     }
 
@@ -37,7 +38,7 @@ struct Show: ParsableCommand {
 
     func validate() throws {
         if pool != nil, what == .processes || what == .listeners || what == .source {
-            throw ValidationError("--pool goes with pools, endpoints, leases and queue")
+            throw ValidationError("--pool goes with pools, endpoints, leases, queue and workers")
         }
         guard interval >= .milliseconds(100) else { throw ValidationError("--interval is too short; write at least 100ms") }
     }
@@ -80,6 +81,10 @@ struct Show: ParsableCommand {
         case .listeners:
             let all = try asked.report([ListenerReport].self, from: .dispatcher, "listeners")
             return try text(all) { Table(all) }
+        case .workers:
+            let all = try asked.report([WorkerReport].self, from: .scaler, "workers")
+            let some = try chosen(all, \.pool, asked)
+            return try text(some) { Table(some) }
         case .source:
             let source = try asked.report(SourceReport.self, from: .watcher, "source")
             let table = try text([source]) { Table(source) }

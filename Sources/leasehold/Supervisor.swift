@@ -99,7 +99,8 @@ final class Supervisor {
         let program = "leasehold-\(process.name.rawValue)"
         guard let path = Executable.find(program) else { throw SystemError(ENOENT, "find", "\(program), beside this program or in PATH") }
         var environment = environmentVariables(without: [
-            "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "LEASEHOLD_WORKERS",
+            "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM",
+            "LEASEHOLD_WORKERS",
         ])
         environment.append("NOTIFY_SOCKET=\(notify?.address ?? "")")
         if options.watchdog > .zero { environment.append("WATCHDOG_USEC=\(options.watchdog.microseconds)") }

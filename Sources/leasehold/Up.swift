@@ -62,7 +62,8 @@ struct ReadyReport: Codable {
 
     init(_ supervisor: Supervisor) {
         pid = getpid()
-        processes = Dictionary(uniqueKeysWithValues: supervisor.processes.compactMap { process in process.pid.map { (process.name.rawValue, $0) } })
+        processes = Dictionary(
+            uniqueKeysWithValues: supervisor.processes.compactMap { process in process.pid.map { (process.name.rawValue, $0) } })
         listeners = supervisor.listeners.reports
         runtimeDirectory = supervisor.configuration.runtimeDirectory
     }

@@ -124,4 +124,28 @@ import Wire
         talk.say(.scaling(.undrain(worker(1).id)))
         #expect(talk.endpointState(worker(1)) == .draining)
     }
+
+    /// It may have been told `drained` already, and be about to stop the worker.
+    @Test func aDrainOfTheScalerOutlivesTheOperatorsUndrain() {
+        let talk = Dialogue(policy())
+        talk.upsert(worker(1, local: true))
+        talk.say(.scaling(.drain(worker(1).id)))
+        talk.say(.operated(.undrain(endpoint: "uid-1", pool: nil)))
+        #expect(talk.endpointState(worker(1)) == .draining)
+        #expect(talk.ask(1) == .held)
+    }
+
+    @Test(arguments: [Outcome.served, .lostBeforeResponse])
+    func aLocalSingleUseWorkerThatHadItsLeaseIsTheScalersToStop(outcome: Outcome) throws {
+        let talk = Dialogue(policy { $0.reuse = .never })
+        talk.upsert(worker(1, local: true))
+        talk.upsert(worker(2))
+        talk.release(try talk.lease(1).lease, outcome)
+        talk.release(try talk.lease(2).lease, outcome)
+        #expect(talk.drained == [worker(1).id])
+        // A scaler that was away asks for it back, and is told that it cannot have it.
+        talk.clear()
+        talk.say(.scaling(.undrain(worker(1).id)))
+        #expect(talk.drained == [worker(1).id])
+    }
 }

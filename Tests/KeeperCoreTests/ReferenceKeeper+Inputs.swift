@@ -193,7 +193,11 @@ extension ReferenceKeeper {
         }
         switch policy.reuse {
         case .immediate: break
-        case .never: if reached || cleanEnd { workers[lease.endpoint]?.isUsedUp = true }
+        case .never:
+            guard reached || cleanEnd else { break }
+            workers[lease.endpoint]?.isUsedUp = true
+            if isLocal(lease.endpoint) { workers[lease.endpoint]?.owesDrained = true }
+            payDrained(lease.endpoint)
         case .whenReady(let settle):
             guard cleanEnd else { break }
             let isUnready = worker.places.values.contains { !$0.isGone && !$0.description.isUsable }
@@ -280,6 +284,8 @@ extension ReferenceKeeper {
         }
     }
 
+    private func isLocal(_ id: EndpointID) -> Bool { workers[id]?.places.values.contains { $0.description.isLocal } ?? false }
+
     private func payDrained(_ id: EndpointID) {
         guard let worker = workers[id], worker.owesDrained, open(id).isEmpty, !isRecovering else { return }
         workers[id]?.owesDrained = false
@@ -303,9 +309,13 @@ extension ReferenceKeeper {
         case .drain(let id): drain(id)
         case .undrain(let id):
             heldDrains.removeAll { $0 == id }
-            guard workers[id]?.drainedByScaler ?? false else { return }
-            workers[id]?.drainedByScaler = false
-            workers[id]?.owesDrained = false
+            guard let worker = workers[id] else { return }
+            if worker.isUsedUp, worker.drainedByScaler || isLocal(id) { workers[id]?.owesDrained = true }
+            if worker.drainedByScaler {
+                workers[id]?.drainedByScaler = false
+                if !worker.isUsedUp { workers[id]?.owesDrained = false }
+            }
+            payDrained(id)
         case .drainIdle(let pool, let idleFor, let most):
             if isRecovering { return }
             let idle = workers.compactMap { id, worker in worker.places[pool]?.idleSince.map { (id: id, since: $0) } }
@@ -328,8 +338,6 @@ extension ReferenceKeeper {
         case .undrain(let text, let pool):
             for id in named(text, pool) {
                 workers[id]?.drainedByOperator = false
-                workers[id]?.drainedByScaler = false
-                workers[id]?.owesDrained = false
                 if workers[id]?.cutUntil.map({ $0 <= now }) ?? true { endQuarantine(id) }
                 count += 1
             }

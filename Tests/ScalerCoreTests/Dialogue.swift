@@ -55,7 +55,8 @@ func place(_ port: UInt16, pool: PoolID = browsers) -> WorkerPlace { WorkerPlace
 
 func pool(min: Int = 0, max: Int = 4, idle: Duration = .seconds(30), slots: Int = 1, singleUse: Bool = false) -> WorkerPool {
     WorkerPool(
-        name: "browsers", command: ["worker", "--port", "{port}"], ports: Array(21000...21007), min: min, max: max, idle: idle, slots: slots,
+        name: "browsers", command: ["worker", "--port", "{port}"], ports: Array(21000...21007), min: min, max: max, idle: idle,
+        slots: slots,
         isSingleUse: singleUse)
 }
 

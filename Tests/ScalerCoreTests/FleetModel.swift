@@ -1,21 +1,15 @@
 import Model
 import ScalerCore
+import TestKit
 import Wire
 
-/// SplitMix64 (Steele, Lea, Flood 2014): the same seed walks the same way everywhere.
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
-        return z ^ z >> 31
-    }
-
+extension SeededGenerator {
     mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
     mutating func milliseconds(_ range: ClosedRange<Int>) -> Duration { .milliseconds(Int.random(in: range, using: &self)) }
+
+    var bits: UInt32 {
+        mutating get { UInt32(truncatingIfNeeded: next()) }
+    }
 }
 
 /// The scaler's whole world, simple enough to be right: processes on ports, a watcher that passes endpoints on late,
@@ -48,7 +42,7 @@ struct FleetModel {
         var queued = 0
     }
 
-    var random: Seeded
+    var random: SeededGenerator
     var now = Instant(nanoseconds: 5_000_000_000_000)
     var scaler = Scaler()
     var config: WorkerPool
@@ -71,7 +65,7 @@ struct FleetModel {
     var served = 0
 
     init(seed: UInt64) {
-        random = Seeded(state: seed)
+        random = SeededGenerator(seed: seed)
         config = pool(
             min: Int.random(in: 0...2, using: &random), max: Int.random(in: 2...6, using: &random),
             idle: random.milliseconds(200...5000))
@@ -307,11 +301,5 @@ struct FleetModel {
         }
         now = end
         if processes.count <= config.max { allowed = config.max }
-    }
-}
-
-extension Seeded {
-    var bits: UInt32 {
-        mutating get { UInt32(truncatingIfNeeded: next()) }
     }
 }

@@ -233,6 +233,9 @@ final class KeeperProcess: Process {
 
     func healed() {
         for pool in world.scenario.policies { order(.operated(.resume(pool.id))) }
-        for pod in world.cluster.pods { order(.operated(.undrain(endpoint: pod.uid, pool: nil))) }
+        for pod in world.cluster.pods {
+            order(.operated(.undrain(endpoint: pod.uid, pool: nil)))
+            if !pod.isLocal { order(.scaling(.undrain(pod.id))) }
+        }
     }
 }

@@ -8,7 +8,7 @@ struct Line {
         var ticket: TicketID
         var instance: InstanceID
         var pool: PoolID
-        /// In nanoseconds: when it was told, less the age that it told.
+        /// In nanoseconds: when it was told, less the age that it told; a job that comes back at once keeps what it had.
         var arrival: Int64
         var budget: Duration?
         var isRequeued: Bool
@@ -22,6 +22,12 @@ struct Line {
 
     private var places: [Place] = []
     private var asserting: Set<InstanceID> = []
+    /// The jobs of open leases.
+    private var leased: [LeaseID: Place] = [:]
+    /// The job of the lease that each dispatcher returned last.
+    private var last: [InstanceID: Place] = [:]
+
+    mutating func returned(_ lease: LeaseID, by instance: InstanceID) { last[instance] = leased.removeValue(forKey: lease) }
 
     func hasEligible(in pool: PoolID) -> Bool { places.contains { $0.pool == pool && $0.isEligible } }
 
@@ -39,9 +45,11 @@ struct Line {
             places[i].isRequeued = ticket.isRequeued
             return
         }
+        var arrival = now.nanoseconds - ticket.age.nanoseconds
+        if ticket.isRequeued, let job = last[instance], job.ticket == ticket.id { arrival = min(arrival, job.arrival) }
         places.append(
             Place(
-                ticket: ticket.id, instance: instance, pool: ticket.pool, arrival: now.nanoseconds - ticket.age.nanoseconds,
+                ticket: ticket.id, instance: instance, pool: ticket.pool, arrival: arrival,
                 budget: ticket.budget, isRequeued: ticket.isRequeued, isTold: true, isEligible: !asserting.contains(instance)))
     }
 
@@ -61,7 +69,10 @@ struct Line {
         }
     }
 
-    mutating func forget(_ instance: InstanceID) { places.removeAll { $0.instance == instance } }
+    mutating func forget(_ instance: InstanceID) {
+        places.removeAll { $0.instance == instance }
+        last[instance] = nil
+    }
 
     @discardableResult
     mutating func remove(_ ticket: TicketID, of instance: InstanceID) -> Place? {
@@ -70,8 +81,11 @@ struct Line {
 
     /// Takes the granted ticket out; says what is wrong with the choice. Timers that were due are worked off before the input, so
     /// who came by the input has no claim then, and who goes by it still may.
-    mutating func granted(_ ticket: TicketID, of instance: InstanceID, in pool: PoolID, timersDue: Bool) -> String? {
+    mutating func granted(
+        _ ticket: TicketID, _ lease: LeaseID, of instance: InstanceID, in pool: PoolID, timersDue: Bool
+    ) -> String? {
         guard let granted = remove(ticket, of: instance) else { return "a ticket that does not wait was granted" }
+        leased[lease] = granted
         guard granted.isEligible || (timersDue && granted.isLeaving) else { return "a ticket was granted whose dispatcher is not there" }
         for other in places where other.pool == pool && other.isEligible && other.arrival < granted.arrival {
             if timersDue, other.isFresh { continue }

@@ -46,7 +46,10 @@ final class Promises {
             case .ticket(let ticket): line.told(ticket, by: instance, at: world.now)
             case .cancel(let ticket): line.remove(ticket, of: instance)
             case .unused(let lease), .dialFailed(let lease, _), .release(let lease, _):
-                if open[lease] == instance { returned = lease }
+                if open[lease] == instance {
+                    returned = lease
+                    line.returned(lease, by: instance)
+                }
             case .ending: break
             case .assertLease(let asserted): if open[asserted.lease] == nil { open[asserted.lease] = instance }
             case .asserted:
@@ -89,7 +92,7 @@ final class Promises {
         switch reply {
         case .grant(let grant):
             granted(grant.lease, to: instance)
-            if let wrong = line.granted(grant.ticket, of: instance, in: grant.pool, timersDue: timersDue) { fail(wrong) }
+            if let wrong = line.granted(grant.ticket, grant.lease, of: instance, in: grant.pool, timersDue: timersDue) { fail(wrong) }
         case .probe(let probe): granted(probe.lease, to: instance)
         case .refuse(let refusal): refused(refusal, instance)
         case .revoke(let lease): fail("lease \(lease) was taken from its holder")

@@ -159,8 +159,10 @@ import Testing
             try fleet.waitPool("other", "its endpoint") { $0.total == 1 }
             try fleet.waitPool("pods", "its endpoint") { $0.total == 1 }
             for (host, path, wanted) in [
-                ("a.example", "/one", "one"), ("A.EXAMPLE:80", "/one/more", "one"), ("a.example.", "/on%65", "one"), ("x.b.example", "/any", "two"),
-                ("y.x.b.example", "/", "two"), ("a.example", "/onelike", ""), ("a.example", "/", ""), ("b.example", "/", ""), ("c", "/one", ""),
+                ("a.example", "/one", "one"), ("A.EXAMPLE:80", "/one/more", "one"), ("a.example.", "/on%65", "one"),
+                ("x.b.example", "/any", "two"),
+                ("y.x.b.example", "/", "two"), ("a.example", "/onelike", ""), ("a.example", "/", ""), ("b.example", "/", ""),
+                ("c", "/one", ""),
             ] {
                 let caller = try fleet.call()
                 try caller.send("GET \(path) HTTP/1.1\r\nHost: \(host)\r\nX-Zebra: zebra\r\n\r\n")

@@ -208,10 +208,13 @@ import Testing
         try Fleet.run(Setup.http(pool: "slots: 3")) { fleet in
             let gate = Gate()
             let ledger = JobLedger(slots: 3)
-            let worker = fleet.own(try TestWorker(ledger: ledger, http: { _, _ in
-                try gate.wait()
-                return Reply.ok()
-            }))
+            let worker = fleet.own(
+                try TestWorker(
+                    ledger: ledger,
+                    http: { _, _ in
+                        try gate.wait()
+                        return Reply.ok()
+                    }))
             try fleet.serve([Pod("worker", at: worker.address)])
             let callers = try (0..<5).map { _ in try fleet.call() }
             for caller in callers { try caller.get() }
@@ -241,9 +244,13 @@ import Testing
             try fleet.publish([Pod("worker", at: worker.address, ready: false)])
             try fleet.waitCounter("changes", of: .watcher, atLeast: changes + 1)
             try fleet.unpublish()
-            try fleet[.poolKeeper].wait("gone from the source and still leased") { try fleet.leases().count == 1 && fleet.endpoints().allSatisfy(\.gone) }
+            try fleet[.poolKeeper].wait("gone from the source and still leased") {
+                try fleet.leases().count == 1 && fleet.endpoints().allSatisfy(\.gone)
+            }
             try fleet.publish([Pod("worker", at: worker.address)])
-            try fleet.waitPool("pods", "back, leased, and one waiting") { $0.total == 1 && $0.leases == 1 && $0.queued == 1 && $0.free == 0 }
+            try fleet.waitPool("pods", "back, leased, and one waiting") {
+                $0.total == 1 && $0.leases == 1 && $0.queued == 1 && $0.free == 0
+            }
             #expect(worker.jobs == 1)
             gate.open()
             #expect(try first.readResponse().status == 200)

@@ -12,7 +12,8 @@ import Testing
         var reason: String
         var error: String
 
-        init(_ name: String, _ bytes: String, _ status: Int = 400, _ reason: String = "bad-request", _ error: String = "http_request_error") {
+        init(_ name: String, _ bytes: String, _ status: Int = 400, _ reason: String = "bad-request", _ error: String = "http_request_error")
+        {
             testDescription = name
             self.bytes = bytes
             self.status = status
@@ -55,9 +56,14 @@ import Testing
         Case("CONNECT", "CONNECT zebra:443 HTTP/1.1\r\nHost: zebra:443\r\n\r\n", 501, "not-implemented"),
         Case("TRACE", "TRACE /zebra HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method-not-allowed", "http_request_denied"),
         Case("an expectation", "POST / HTTP/1.1\r\nHost: x\r\nExpect: zebra\r\nContent-Length: 5\r\n\r\nzebra", 417, "expectation-failed"),
-        Case("a head that is too large", "GET / HTTP/1.1\r\nHost: x\r\nX: \(String(repeating: "zebra", count: 500))\r\n\r\n", 431, "head-too-large"),
-        Case("a target that is too large", "GET /\(String(repeating: "zebra", count: 500)) HTTP/1.1\r\nHost: x\r\n\r\n", 431, "head-too-large"),
-        Case("a head without an end", "GET / HTTP/1.1\r\nHost: x\r\n\(String(repeating: "X: zebra\r\n", count: 300))", 431, "head-too-large"),
+        Case(
+            "a head that is too large", "GET / HTTP/1.1\r\nHost: x\r\nX: \(String(repeating: "zebra", count: 500))\r\n\r\n", 431,
+            "head-too-large"),
+        Case(
+            "a target that is too large", "GET /\(String(repeating: "zebra", count: 500)) HTTP/1.1\r\nHost: x\r\n\r\n", 431,
+            "head-too-large"),
+        Case(
+            "a head without an end", "GET / HTTP/1.1\r\nHost: x\r\n\(String(repeating: "X: zebra\r\n", count: 300))", 431, "head-too-large"),
         Case("too many fields", "GET / HTTP/1.1\r\nHost: x\r\n\(String(repeating: "A:\r\n", count: 400))\r\n", 431, "head-too-large"),
         Case("a body that is too large", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100001\r\n\r\nzebra", 413, "body-too-large"),
     ]
@@ -86,7 +92,10 @@ import Testing
         }
     }
 
-    @Test(arguments: ["x\r\n", "5\r\nabc", "5 \r\nabcde\r\n", "5\nabcde\r\n", "FFFFFFFFFFFFFFFFF\r\n", "-5\r\n", "0x5\r\nabcde\r\n", "3\r\nabcX\r\n0\r\n\r\n"])
+    @Test(arguments: [
+        "x\r\n", "5\r\nabc", "5 \r\nabcde\r\n", "5\nabcde\r\n", "FFFFFFFFFFFFFFFFF\r\n", "-5\r\n", "0x5\r\nabcde\r\n",
+        "3\r\nabcX\r\n0\r\n\r\n",
+    ])
     func aBadChunkIs400(_ chunk: String) throws {
         try Fleet.run(Setup.http()) { fleet in
             let worker = try fleet.serveScript { visit in

@@ -79,10 +79,11 @@ import Testing
     /// 409 and 503 with `Leasehold-Busy: 1` mean "not me, not now": the job goes elsewhere, the worker is set aside.
     @Test(arguments: [409, 503]) func aBusyWorkerIsPassedOverAndSetAside(_ status: Int) throws {
         try Fleet.run(Setup.http(pool: "quarantine: { first: 1h, most: 1h }")) { fleet in
-            let busy = fleet.own(try TestWorker { visit in
-                _ = try visit.readRequestHead()
-                try visit.send("HTTP/1.1 \(status) Busy\r\nLeasehold-Busy: 1\r\nContent-Length: 4\r\n\r\nbusy")
-            })
+            let busy = fleet.own(
+                try TestWorker { visit in
+                    _ = try visit.readRequestHead()
+                    try visit.send("HTTP/1.1 \(status) Busy\r\nLeasehold-Busy: 1\r\nContent-Length: 4\r\n\r\nbusy")
+                })
             try fleet.serve([Pod("busy", at: busy.address)])
             let caller = try fleet.call()
             try caller.send("POST /job HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")

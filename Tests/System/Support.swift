@@ -45,7 +45,9 @@ extension Fleet {
     }
 
     /// A worker that answers what `respond` says, published as the only endpoint.
-    func serveHTTP(pool name: String = "pods", _ respond: @escaping @Sendable (HTTPMessage, TestWorker.Visit) throws -> String) throws -> TestWorker {
+    func serveHTTP(pool name: String = "pods", _ respond: @escaping @Sendable (HTTPMessage, TestWorker.Visit) throws -> String) throws
+        -> TestWorker
+    {
         let worker = own(try TestWorker(http: respond))
         try serve([Pod("worker", at: worker.address)], pool: name)
         return worker

@@ -155,7 +155,9 @@ import Testing
         }
     }
 
-    @Test(arguments: ["PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n", "PROXY TCP6 2001:db8::7 2001:db8::1 4711 80\r\n", "PROXY UNKNOWN\r\n", "v2"])
+    @Test(arguments: [
+        "PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n", "PROXY TCP6 2001:db8::7 2001:db8::1 4711 80\r\n", "PROXY UNKNOWN\r\n", "v2",
+    ])
     func aPROXYHeaderFromATrustedPeerIsBelievedAndPassedOn(_ header: String) throws {
         let listener = "trust: { from: [127.0.0.1] }, proxy-protocol: { accept: true, send: v2 }"
         try Fleet.run(Setup.tcp(listener: listener)) { fleet in
@@ -176,7 +178,9 @@ import Testing
                 source = "198.51.100.9:4242"
             case let text:
                 try caller.send(text)
-                source = text.contains("TCP4") ? "192.0.2.7:4711" : text.contains("TCP6") ? "[2001:db8::7]:4711" : caller.localAddress!.description
+                source =
+                    text.contains("TCP4")
+                    ? "192.0.2.7:4711" : text.contains("TCP6") ? "[2001:db8::7]:4711" : caller.localAddress!.description
             }
             try caller.send("hello")
             let line = String(decoding: try caller.receive(through: "\n"), as: UTF8.self)
@@ -225,19 +229,24 @@ private struct ProxyV2 {
 
     init(_ visit: RawStream) throws {
         let fixed = try visit.receive(16)
-        guard fixed.prefix(12).elementsEqual("\r\n\r\n\0\r\nQUIT\n".utf8), fixed[12] == 0x21 else { throw TestFailure("not PROXY v2: \(fixed)") }
+        guard fixed.prefix(12).elementsEqual("\r\n\r\n\0\r\nQUIT\n".utf8), fixed[12] == 0x21 else {
+            throw TestFailure("not PROXY v2: \(fixed)")
+        }
         var rest = try visit.receive(Int(fixed[14]) << 8 | Int(fixed[15]))[...]
         func number(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
         switch fixed[13] {
         case 0x11:
             let start = rest.startIndex
-            source = SocketAddress(v4: UInt32(number(rest[start..<start + 4])), port: UInt16(number(rest[start + 8..<start + 10]))).description
+            source =
+                SocketAddress(v4: UInt32(number(rest[start..<start + 4])), port: UInt16(number(rest[start + 8..<start + 10]))).description
             rest = rest.dropFirst(12)
         case 0x21:
             let start = rest.startIndex
-            source = SocketAddress(
-                family: .v6, high: number(rest[start..<start + 8]), low: number(rest[start + 8..<start + 16]),
-                port: UInt16(number(rest[start + 32..<start + 34]))).description
+            source =
+                SocketAddress(
+                    family: .v6, high: number(rest[start..<start + 8]), low: number(rest[start + 8..<start + 16]),
+                    port: UInt16(number(rest[start + 32..<start + 34]))
+                ).description
             rest = rest.dropFirst(36)
         default: source = "unspecified"
         }

@@ -5,7 +5,8 @@ import Testing
 
 /// Upgrade: from HTTP to bytes.
 @Suite(.ownThread) struct TunnelTests {
-    private static let upgrade = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    private static let upgrade =
+        "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
     private static let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Mine: 1\r\n\r\n"
 
     @Test func anUpgradedConnectionIsATunnelByteForByteBothWays() throws {
@@ -174,7 +175,8 @@ import Testing
 
 /// The virtual environment that `scripts/bootstrap test` makes.
 enum Python {
-    static let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+    static let path =
+        URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
         + "/.build-tools/venv/bin/python3"
 
     static let hasWebSockets: Bool = {

@@ -50,3 +50,11 @@ public final class SilentPort: @unchecked Sendable {
         descriptors = []
     }
 }
+
+extension SocketAddress {
+    /// As the kernel takes it.
+    public var system: lh_address { forKernel }
+
+    /// Where a socket is bound.
+    public init?(bound descriptor: Int32) { self.init(from: lh_local_address(descriptor)) }
+}

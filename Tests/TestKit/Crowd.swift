@@ -96,7 +96,9 @@ public final class Crowd: @unchecked Sendable {
             let open = callers.indices.filter { callers[$0] != nil }
             var waits = open.map { pollfd(fd: callers[$0]!.descriptor, events: Int16(POLLIN), revents: 0) }
             let ready = poll(&waits, nfds_t(waits.count), Int32(clamping: max(0, (deadline - monotonicNow()) / 1_000_000)))
-            guard ready > 0 || monotonicNow() < deadline else { throw TestFailure("\(left) callers were still waiting after \(Patience.seconds) s") }
+            guard ready > 0 || monotonicNow() < deadline else {
+                throw TestFailure("\(left) callers were still waiting after \(Patience.seconds) s")
+            }
             if ready > 0 { deadline = Patience.deadline() }
             for (i, index) in open.enumerated() where waits[i].revents != 0 {
                 let caller = callers[index]!

@@ -74,7 +74,6 @@ public final class Fleet: @unchecked Sendable {
     public func close() {
         for worker in workers { worker.stop() }
         workers = []
-        endLocalWorkers()
         group.end()
         for daemon in all { _ = try? daemon.waitForExit() }
         all = []
@@ -126,6 +125,16 @@ public final class Fleet: @unchecked Sendable {
         daemons[process] = daemon
         return daemon
     }
+
+    /// Runs `leasehold` with the fleet's configuration, to its end: what it wrote and how it ended.
+    public func leasehold(_ arguments: String...) throws -> (output: String, exit: Daemon.Exit) {
+        let command = try spawn("leasehold", "\(Launch.bin)/leasehold", arguments + ["--config", configurationPath])
+        let exit = try command.waitForExit()
+        return (command.output, exit)
+    }
+
+    /// Where an executable is.
+    public static func executable(_ name: String) -> String { "\(Launch.bin)/\(name)" }
 
     /// Starts any program in the fleet's process group.
     public func spawn(
@@ -325,16 +334,5 @@ public final class Fleet: @unchecked Sendable {
 
     private func write(_ text: String, to path: String) throws {
         do { try Data(text.utf8).write(to: URL(fileURLWithPath: path)) } catch { throw TestFailure("\(path): \(error)") }
-    }
-
-    /// Workers of the scaler are sessions of their own, so that nothing that ends the scaler ends them: the roster names them.
-    private func endLocalWorkers() {
-        for daemon in all { daemon.signal(SIGSTOP) }
-        guard let names = try? FileManager.default.contentsOfDirectory(atPath: "/proc") else { return }
-        let mark = Array("LEASEHOLD_FLEET=\(directory)".utf8) + [0]
-        for pid in names.compactMap({ Int32($0) }) where pid != getpid() {
-            guard let environment = FileManager.default.contents(atPath: "/proc/\(pid)/environ") else { continue }
-            if environment.count < 65_536, environment.range(of: Data(mark)) != nil { _ = Foundation.kill(pid, SIGKILL) }
-        }
     }
 }

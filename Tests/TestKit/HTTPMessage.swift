@@ -28,7 +28,8 @@ public struct HTTPMessage: Sendable, CustomStringConvertible {
     }
 
     public var description: String {
-        ([startLine] + fields.map { "\($0.name): \($0.value)" } + ["", "\(body.count) bytes: \(body.prefix(200).debugText)"]).joined(separator: "\n")
+        ([startLine] + fields.map { "\($0.name): \($0.value)" } + ["", "\(body.count) bytes: \(body.prefix(200).debugText)"]).joined(
+            separator: "\n")
     }
 
     init(head: [UInt8]) throws {

@@ -3,9 +3,9 @@ import Foundation
 import Linux
 
 /// Starting processes: in a process group of their own that ends with the test, whatever happens to the test.
-enum Launch {
+public enum Launch {
     /// Where the built executables are: LEASEHOLD_BIN, or beside the test bundle.
-    static let bin: String = {
+    public static let bin: String = {
         if let given = ProcessInfo.processInfo.environment["LEASEHOLD_BIN"], !given.isEmpty { return given }
         let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         return (own as NSString).deletingLastPathComponent
@@ -55,7 +55,8 @@ enum Launch {
     }
 
     /// A process group and a directory that vanish with the test process: a guardian waits for the end of a pipe whose other end is
-    /// ours alone, then kills the group and removes the directory.
+    /// ours alone, then kills the group and whoever else carries the directory's name in its environment (workers of the scaler are
+    /// sessions of their own, so that nothing that ends the scaler ends them), and removes the directory.
     final class Guard: @unchecked Sendable {
         // Set in init, closed once.
         let group: Int32
@@ -71,9 +72,19 @@ enum Launch {
             defer { _ = lh_close(ends[0]) }
             group = try Launch.start("/bin/cat", [], environment: [:], input: ends[0], output: nil, group: 0)
             guardian = try Launch.start(
-                "/bin/sh", ["-c", "read _; kill -9 -- -$2 2>/dev/null; rm -rf -- \"$1\"", "guardian", directory, "\(group)"],
+                "/bin/sh", ["-c", Self.script, "guardian", directory, "\(group)"],
                 environment: ["PATH": "/usr/bin:/bin"], input: ends[0], output: nil, group: 0)
         }
+
+        private static let script = """
+            read _
+            kill -9 -- -$2 2>/dev/null
+            for file in $(grep -slzxF "LEASEHOLD_FLEET=$1" /proc/[0-9]*/environ); do
+                pid=${file#/proc/}
+                kill -9 ${pid%/environ} 2>/dev/null
+            done
+            rm -rf -- "$1"
+            """
 
         /// Kills what is left and removes the directory.
         func end() {

@@ -43,7 +43,9 @@ public struct Pod: Sendable {
             """
         ]
         for (i, pod) in pods.enumerated() {
-            for (family, addresses) in [("IPv4", pod.addresses.filter { !$0.contains(":") }), ("IPv6", pod.addresses.filter { $0.contains(":") })]
+            for (family, addresses) in [
+                ("IPv4", pod.addresses.filter { !$0.contains(":") }), ("IPv6", pod.addresses.filter { $0.contains(":") }),
+            ]
             where !addresses.isEmpty {
                 var conditions: [String] = []
                 if let ready = pod.ready { conditions.append("ready: \(ready)") }

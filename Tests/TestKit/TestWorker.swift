@@ -61,7 +61,8 @@ public final class TestWorker: @unchecked Sendable {
     ///
     /// The connection is kept unless the request or the reply says `Connection: close`.
     public convenience init(
-        on host: String = "127.0.0.1", port: UInt16 = 0, ledger: JobLedger = JobLedger(), http respond: @escaping @Sendable (HTTPMessage, Visit) throws -> String
+        on host: String = "127.0.0.1", port: UInt16 = 0, ledger: JobLedger = JobLedger(),
+        http respond: @escaping @Sendable (HTTPMessage, Visit) throws -> String
     ) throws {
         try self.init(on: host, port: port, ledger: ledger) { visit in
             while true {
@@ -107,7 +108,9 @@ public final class TestWorker: @unchecked Sendable {
 
     private func acceptAll(_ script: @escaping @Sendable (Visit) throws -> Void) {
         while true {
-            var waits = [pollfd(fd: listener, events: Int16(POLLIN), revents: 0), pollfd(fd: stopping.descriptor, events: Int16(POLLIN), revents: 0)]
+            var waits = [
+                pollfd(fd: listener, events: Int16(POLLIN), revents: 0), pollfd(fd: stopping.descriptor, events: Int16(POLLIN), revents: 0),
+            ]
             guard poll(&waits, 2, -1) > 0 else { continue }
             if waits[1].revents != 0 { return }
             var peer = lh_address()

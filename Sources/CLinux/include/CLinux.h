@@ -132,6 +132,12 @@ static inline long lh_unread(int fd) {
     return ioctl(fd, FIONREAD, &n) < 0 ? -(long)errno : n;
 }
 
+/// What the receive queue is charged and may be charged, in bytes of kernel memory (SO_MEMINFO, Linux 4.12).
+long lh_receive_memory(int fd, unsigned *charged, unsigned *limit);
+
+/// Doubles what the receive queue may be charged: past net.core.rmem_max only with CAP_NET_ADMIN.
+long lh_double_receive_memory(int fd, unsigned limit);
+
 // Sockets
 
 long lh_accept(int fd, struct lh_address *peer);
