@@ -235,7 +235,7 @@ final class KeeperProcess: Process {
         for pool in world.scenario.policies { order(.operated(.resume(pool.id))) }
         for pod in world.cluster.pods {
             order(.operated(.undrain(endpoint: pod.uid, pool: nil)))
-            if !pod.isLocal { order(.scaling(.undrain(pod.id))) }
+            order(.scaling(.undrain(pod.id)))
         }
     }
 }

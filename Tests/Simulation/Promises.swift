@@ -23,8 +23,7 @@ final class Promises {
     init(_ world: World) { self.world = world }
 
     /// What an onlooker inside the product sees. The workers and the callers see less, and must notice all the same.
-    private func fail(_ what: String) { if looksInside { world.fail(what) } }
-    private var looksInside: Bool { world.looksInside }
+    private func fail(_ what: String) { if world.looksInside { world.fail(what) } }
 
     // MARK: The pool-keeper
 
@@ -162,10 +161,10 @@ final class Promises {
 
     // MARK: After every turn
 
-    /// What must be true between any two turns; looked at where this one could have broken it.
-    func turnEnded(_ process: Process) {
-        guard looksInside, world.keeper.life != .dead, let keeper = world.keeper.keeper else { return }
-        for dispatcher in world.dispatchers where dispatcher.life != .dead && (process === dispatcher || process === world.keeper) {
+    /// What must be true between any two turns.
+    func turnEnded() {
+        guard world.keeper.life != .dead, let keeper = world.keeper.keeper else { return }
+        for dispatcher in world.dispatchers where dispatcher.life != .dead {
             if !keeper.isRecovering {
                 for job in dispatcher.machine.jobs where job.holdsLease && open[job.lease] == nil {
                     fail("\(dispatcher.name) holds lease \(job.lease), of which the pool-keeper knows nothing")

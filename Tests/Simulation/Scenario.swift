@@ -128,15 +128,13 @@ struct Trouble {
         /// Dies in the middle of one of its next turns.
         case burnKeeper, burnWatcher, burnDispatcher, burnScaler
         case breakLeasing, breakFeed, breakScaling
-        /// The pool-keeper is started anew while a dispatcher is stopped.
-        case restartUnseen
         case blink, terminate, vanish, replace, stale, crash, busy, hang
         case operate
         case unreadable
 
         var harmsKeeper: Bool {
             switch self {
-            case .killKeeper, .burnKeeper, .restartUnseen: true
+            case .killKeeper, .burnKeeper: true
             case .killWatcher, .killDispatcher, .killScaler, .stopKeeper, .stopWatcher, .stopDispatcher, .stopScaler, .burnWatcher,
                 .burnDispatcher, .burnScaler, .breakLeasing, .breakFeed, .breakScaling, .blink, .terminate, .vanish, .replace, .stale, .crash, .busy, .hang, .operate, .unreadable:
                 false
