@@ -4,9 +4,10 @@ import Wire
 // A dispatcher's way: (expected) → asserting → up ⇄ away → dead, and what it says it holds.
 
 extension Keeper {
-    /// The dispatchers that are believed alive: what has to be on disk to recover after our own start.
+    /// The dispatchers that are believed alive, and those that died a moment ago with leases: what has to be on disk to recover after
+    /// our own start.
     public var roster: [RosterEntry] {
-        dispatcherOrder.filter { dispatchers[$0].phase != .dead }
+        dispatcherOrder.filter { dispatchers[$0].phase != .dead || dispatchers[$0].graceUntil != .never }
             .map { RosterEntry(instance: dispatchers[$0].instance, seat: dispatchers[$0].seat) }
     }
 
@@ -84,8 +85,11 @@ extension Keeper {
             actions.append(.notice(.gone(pool, held: now - arrival)))
         }
         dispatchers[d].leasesUntil = now + parameters.adoptWithin
-        if dispatchers[d].blocksRecovery { dispatchers[d].blocksUntil = now + parameters.recoveryGrace }
-        actions.append(.rosterChanged)
+        if dispatchers[d].blocksRecovery || !dispatchers[d].leases.isEmpty {
+            dispatchers[d].graceUntil = now + parameters.recoveryGrace
+        } else {
+            actions.append(.rosterChanged)
+        }
         dispatcherTimer(d, at: now, &actions)
     }
 
@@ -95,11 +99,12 @@ extension Keeper {
             dispatchers[d].leasesUntil = .never
             while dispatchers[d].leases.head != .null { close(dispatchers[d].leases.head, .holderDied, at: now, &actions) }
         }
-        if dispatchers[d].blocksUntil <= now {
-            dispatchers[d].blocksUntil = .never
+        if dispatchers[d].graceUntil <= now {
+            dispatchers[d].graceUntil = .never
             dispatchers[d].blocksRecovery = false
+            actions.append(.rosterChanged)
         }
-        let next = min(dispatchers[d].leasesUntil, dispatchers[d].blocksUntil)
+        let next = min(dispatchers[d].leasesUntil, dispatchers[d].graceUntil)
         timers.set(Timer.dispatcher.number(d), to: next)
         if next == .never {
             dispatchers[d].ticketSlots = SlotTable()

@@ -44,11 +44,7 @@ extension Keeper {
     private static func isCut(_ cause: Notice.QuarantineCause) -> Bool {
         switch cause {
         case .holderDied, .unaccounted: true
-        case .outcome(let outcome):
-            switch outcome {
-            case .endingTimeout, .cut, .probeFailed: true
-            case .served, .abandoned, .lostBeforeResponse, .lostAfterResponse, .firstByteTimeout, .busy, .unused, .probePassed: false
-            }
+        case .outcome(let outcome): outcome.isCut
         case .dialFailed, .byOperator: false
         }
     }

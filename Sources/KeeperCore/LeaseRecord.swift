@@ -32,7 +32,8 @@ struct DispatcherRecord: Sendable {
         case up
         /// No link, but no proof of death: leases kept, tickets suspended. Leaves to asserting, dead.
         case away
-        /// Its death is proven; here until its leases have ended. Leaves to gone.
+        /// Its death is proven; here until its leases have ended, and on the roster while its workers may still be at its jobs. Leaves
+        /// to gone.
         case dead
     }
 
@@ -49,8 +50,9 @@ struct DispatcherRecord: Sendable {
     var blocksRecovery = false
     /// When its leases end, once it is dead.
     var leasesUntil = Instant.never
-    /// When recovery stops waiting for it, once it is dead.
-    var blocksUntil = Instant.never
+    /// Once it is dead and held leases, or may have: until then its workers may still be at its jobs. Recovery waits as long, ours or
+    /// that of a successor.
+    var graceUntil = Instant.never
     var leases = SlotList()
     var tickets = SlotList()
     var ticketSlots = SlotTable()

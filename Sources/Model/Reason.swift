@@ -95,6 +95,14 @@ public enum Outcome: UInt8, CaseIterable, Sendable, Hashable {
         }
     }
 
+    /// Whether the connection was cut under a worker that may still be at the job.
+    public var isCut: Bool {
+        switch self {
+        case .endingTimeout, .cut, .probeFailed: true
+        case .served, .abandoned, .lostBeforeResponse, .lostAfterResponse, .firstByteTimeout, .busy, .unused, .probePassed: false
+        }
+    }
+
     public var name: String {
         switch self {
         case .served: "served"

@@ -63,7 +63,8 @@ public struct AssertedLease: Hashable, Sendable {
 /// Dispatcher → pool-keeper.
 ///
 /// On connect a dispatcher sends `assertLease` for each lease, `ticket` for each waiting job (oldest first), then
-/// `asserted`; nothing of an earlier connection counts.
+/// `asserted`; nothing of an earlier connection counts. A lease that ended by a cut within the last quarantine is
+/// asserted as well, and released again behind `asserted`: its first release may have been lost.
 public enum LeasingRequest: WireMessage {
     case ticket(Ticket)
     /// The caller left or was answered; a grant that crosses this comes back as `unused`.

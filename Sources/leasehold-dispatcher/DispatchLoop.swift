@@ -111,6 +111,7 @@ final class DispatchLoop {
             counters.outcomes[Int(outcome.rawValue)] += 1
             tell(.release(lease, outcome))
         case .sendAssert(let id): tell(.assertLease(machine.assertion(of: id, at: now)))
+        case .sendAssertEnded(let lease): tell(.assertLease(lease))
         case .sendAsserted: tell(.asserted)
         case .dial(let id, let by): dial(id, by: by)
         case .abandonDial(let id): abandonDial(id)

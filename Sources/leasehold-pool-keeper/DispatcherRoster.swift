@@ -33,10 +33,10 @@ struct DispatcherRoster {
     }
 
     mutating func know(_ process: Process) { processes[process.instance] = process }
-    mutating func forget(_ instance: InstanceID) { processes[instance] = nil }
-
-    /// Writes those that the machine names.
-    func save(_ entries: [RosterEntry]) throws(SystemError) {
+    /// Writes those that the machine names, and forgets others that are not alive either.
+    mutating func save(_ entries: [RosterEntry], isAlive: (InstanceID) -> Bool) throws(SystemError) {
+        let named = Set(entries.map(\.instance))
+        processes = processes.filter { named.contains($0.key) || isAlive($0.key) }
         var text = ""
         for entry in entries {
             guard let process = processes[entry.instance] else { continue }

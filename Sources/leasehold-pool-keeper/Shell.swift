@@ -204,12 +204,11 @@ final class Shell {
     private func buried(_ instance: InstanceID) {
         if let life = lives.removeValue(forKey: instance), life.pidfd >= 0 { _ = lh_close(life.pidfd) }
         feed(.dispatcherDied(instance))
-        roster.forget(instance)
     }
 
     private func saveRoster() {
         do throws(SystemError) {
-            try roster.save(keeper.roster)
+            try roster.save(keeper.roster) { lives[$0] != nil }
         } catch {
             service.logger.error(
                 "The roster of dispatchers could not be written; a restart now would not wait for all leases",

@@ -68,6 +68,50 @@ import Wire
         #expect(talk.say(.keeperUp) == ["asserted"])
     }
 
+    @Test(arguments: [Outcome.endingTimeout, .cut, .probeFailed])
+    func aLeaseThatWasCutIsToldAgainForAsLongAsAQuarantine(outcome: Outcome) {
+        var talk = JobTalk()
+        let id = talk.job(in: .ending)
+        talk.pass(.seconds(3))
+        #expect(talk.say(.ended(id, outcome)) == ["release 7.1 \(outcome.name)"])
+        for _ in 0..<2 {
+            // Whether the first release was heard cannot be known.
+            _ = talk.say(.keeperDown)
+            talk.pass(.milliseconds(900))
+            #expect(talk.say(.keeperUp).contains("release 7.1 \(outcome.name)"))
+        }
+        _ = talk.say(.keeperDown)
+        talk.pass(.milliseconds(200))
+        #expect(talk.say(.keeperUp) == ["asserted"])
+    }
+
+    @Test func aCutIsToldBehindTheEndOfEverythingElse() {
+        var talk = JobTalk()
+        let id = talk.job(in: .ending)
+        _ = talk.arrive()
+        _ = talk.say(.keeperDown)
+        _ = talk.say(.ended(id, .cut))
+        talk.pass(.seconds(1))
+        let session = talk.job(in: .dialing)
+        #expect(
+            talk.say(.keeperUp) == [
+                "assert ended 7.1 aged 1.0 seconds", "assert 7.2 aged 0.0 seconds", "ticket 1 aged 1.0 seconds", "asserted",
+                "release 7.1 cut",
+            ])
+        // The pool-keeper may know that it is over, and says so.
+        #expect(talk.say(.reply(.revoke(LeaseID(epoch: 7, counter: 1)))) == [])
+        #expect(talk.machine[session] != nil)
+    }
+
+    @Test(arguments: [Outcome.served, .abandoned, .lostBeforeResponse, .busy])
+    func aLeaseThatEndedOtherwiseIsNotToldAgain(outcome: Outcome) {
+        var talk = JobTalk()
+        let id = talk.job(in: .serving)
+        _ = talk.say(.ended(id, outcome))
+        _ = talk.say(.keeperDown)
+        #expect(talk.say(.keeperUp) == ["asserted"])
+    }
+
     @Test func aDialThatFailsMeanwhileIsToldAsATicket() {
         var talk = JobTalk()
         let id = talk.job(in: .dialing)

@@ -33,6 +33,9 @@ private struct JobWalk {
     /// Said by the other end, and not heard yet.
     var replies: [LeasingReply] = []
     var counter: UInt64 = 0
+    /// Leases that were cut, and how long they are told again.
+    var cuts: [LeaseID: Instant] = [:]
+    var isTellingAgain = false
     var log: [String] = []
 
     static let pools = [PoolPolicy(name: "a"), PoolPolicy(name: "b")]
@@ -71,6 +74,7 @@ private struct JobWalk {
                 guard tickets.insert(ticket.id).inserted else { throw Disagreement(description: "a ticket told twice") }
             case .sendCancel(let ticket): tickets.remove(ticket)
             case .sendUnused(let lease), .sendDialFailed(let lease, _), .sendRelease(let lease, _):
+                if case .sendRelease(_, let outcome) = action, outcome.isCut, !isTellingAgain { cuts[lease] = now + .seconds(2) }
                 // Without a link nobody hears it.
                 guard machine.isKeeperUp else { continue }
                 guard leases.removeValue(forKey: lease) != nil else { throw Disagreement(description: "\(lease) returned twice") }
@@ -78,7 +82,14 @@ private struct JobWalk {
             case .sendAssert(let id):
                 let asserted = machine.assertion(of: id, at: now)
                 leases[asserted.lease] = asserted.isEnding
-            case .sendAsserted: break
+            case .sendAssertEnded(let lease):
+                guard let until = cuts[lease.lease], until > now, lease.isEnding else {
+                    throw Disagreement(description: "\(lease.lease) is told again for no reason")
+                }
+                leases[lease.lease] = true
+            case .sendAsserted:
+                let told = Set(cuts.filter { $0.value > now }.map(\.key))
+                guard told.isSubset(of: leases.keys) else { throw Disagreement(description: "a cut was not told again") }
             case .dial, .abandonDial, .refuse, .cut, .probe: rest.append(action)
             }
         }
@@ -93,7 +104,9 @@ private struct JobWalk {
             case .refuse: "refuse"
             case .cut: "cut"
             case .probe: "probe"
-            case .sendTicket, .sendCancel, .sendUnused, .sendDialFailed, .sendEnding, .sendRelease, .sendAssert, .sendAsserted: "say"
+            case .sendTicket, .sendCancel, .sendUnused, .sendDialFailed, .sendEnding, .sendRelease, .sendAssert, .sendAssertEnded,
+                .sendAsserted:
+                "say"
             }
         }
         guard words == wanted else { throw Disagreement(description: "ordered \(words), expected \(wanted)") }
@@ -267,7 +280,9 @@ extension JobWalk {
         }
         tickets = []
         leases = [:]
+        isTellingAgain = true
         try expect(try say(.keeperUp))
+        isTellingAgain = false
     }
 }
 

@@ -43,6 +43,7 @@ struct JobTalk {
         case .sendAssert(let id):
             let asserted = machine.assertion(of: id, at: now)
             return "assert \(asserted.lease) aged \(asserted.age)" + (asserted.isEnding ? " ending" : "") + (asserted.isProbe ? " probe" : "")
+        case .sendAssertEnded(let lease): return "assert ended \(lease.lease) aged \(lease.age)"
         case .sendAsserted: return "asserted"
         case .dial(let id, let by): return "dial \(id.slot) at \(machine[id]?.address.description ?? "?") by \(by == .never ? "never" : "\(by - now)")"
         case .abandonDial(let id): return "abandon \(id.slot)"

@@ -259,11 +259,44 @@ import Wire
         talk.clear()
         talk.say(.dispatcherDied(InstanceID(rawValue: 100)))
         #expect(talk.state.queued == 1 && talk.state.quarantined == 1 && talk.state.leases == 0)
-        #expect(talk.actions.contains(.rosterChanged))
-        #expect(talk.keeper.roster.map(\.instance.rawValue) == [200])
         #expect(talk.grants.isEmpty)
         talk.pass(.seconds(2))
         #expect(talk.grantedTickets == [3])
+    }
+
+    /// A quarantine lives in memory: a successor has to wait as it does, if the worker may still be at the job of the dead.
+    @Test func whoDiesWithALeaseStaysOnTheRosterForTheGrace() throws {
+        let talk = Dialogue(policy())
+        talk.upsert(worker(1))
+        _ = try talk.lease(1)
+        talk.clear()
+        talk.say(.dispatcherDied(InstanceID(rawValue: 100)))
+        #expect(talk.keeper.roster.map(\.instance.rawValue) == [100])
+        talk.pass(.seconds(2) - .nanoseconds(1))
+        #expect(talk.keeper.roster.map(\.instance.rawValue) == [100] && !talk.actions.contains(.rosterChanged))
+        talk.pass(.nanoseconds(1))
+        #expect(talk.keeper.roster.isEmpty && talk.actions.contains(.rosterChanged))
+    }
+
+    @Test func whoDiesWithoutALeaseLeavesTheRosterAtOnce() {
+        let talk = Dialogue(policy())
+        talk.clear()
+        talk.say(.dispatcherDied(InstanceID(rawValue: 100)))
+        #expect(talk.keeper.roster.isEmpty && talk.actions.contains(.rosterChanged))
+    }
+
+    /// Its first release may have been lost with the link, or with the pool-keeper that heard it.
+    @Test func aLeaseThatWasCutIsToldAndReleasedAgain() {
+        let talk = Dialogue(policy(), roster: roster(100), serving: false)
+        talk.snapshot([(talk.pool, worker(1))])
+        let link = talk.connect(instance: 100, asserting: true)
+        talk.request(assertion(old, talk.pool, worker(1), ending: true), on: link)
+        talk.request(.ticket(Ticket(id: TicketID(rawValue: 1), pool: talk.pool)), on: link)
+        talk.request(.asserted, on: link)
+        talk.request(.release(old, .endingTimeout), on: link)
+        #expect(talk.grants.isEmpty && talk.state.quarantined == 1)
+        talk.pass(.seconds(2))
+        #expect(talk.grantedTickets == [1])
     }
 
     @Test func theLeasesOfTheDeadWaitForTheirSuccessor() throws {

@@ -54,7 +54,7 @@ extension ReferenceKeeper {
         process.phase = .dead
         tickets.removeAll { $0.instance == instance }
         process.leasesUntil = now + parameters.adoptWithin
-        if process.blocks { process.blocksUntil = now + parameters.recoveryGrace }
+        if process.blocks || leases.contains(where: { $0.instance == instance }) { process.blocksUntil = now + parameters.recoveryGrace }
         processes[instance] = process
         bury(instance, process)
         recoverIfComplete()

@@ -44,7 +44,9 @@ final class Cluster {
 
     private func manifest(of pool: Int) -> Manifest {
         let name = policies[pool].name
-        func slice(_ type: EndpointSlice.AddressType, _ family: String, _ pods: [Pod], _ prefix: String) -> EndpointSlice {
+        func slice(
+            _ type: EndpointSlice.AddressType, _ family: String, _ pods: [Pod], _ address: (UInt8) -> String
+        ) -> EndpointSlice {
             EndpointSlice(
                 metadata: ObjectMetadata(key: ObjectKey(namespace: "shop", name: "\(name)-\(family)"), serviceName: name), addressType: type,
                 ports: [.init(number: UInt16(8000 + pool))],
@@ -52,13 +54,14 @@ final class Cluster {
                     var conditions: Model.Endpoint.Conditions = pod.isReady && !pod.isTerminating ? [.ready, .serving] : []
                     if pod.isTerminating { conditions = [.serving, .terminating] }
                     return .init(
-                        address: "\(prefix)\(pod.host)", conditions: conditions, uid: pod.uid, name: pod.uid, node: "node-\(pod.plan.node)")
+                        address: address(pod.host), conditions: conditions, uid: pod.uid, name: pod.uid, node: "node-\(pod.plan.node)")
                 })
         }
         let listed = pods.filter { $0.isListed && !$0.isLocal && $0.plan.pools.contains(pool) }
         if listed.isEmpty { wereEmpty.insert(policies[pool].id) }
         return Manifest(slices: [
-            slice(.ipv4, "v4", listed, "10.0.0."), slice(.ipv6, "v6", listed.filter(\.plan.isDualStack), "fd00::"),
+            slice(.ipv4, "v4", listed) { "10.0.0.\($0)" },
+            slice(.ipv6, "v6", listed.filter(\.plan.isDualStack)) { "fd00::\(String($0, radix: 16))" },
         ])
     }
 
@@ -147,7 +150,8 @@ final class Cluster {
             pod.hangs = true
             later(10...1000, pod) { pod.hangs = false }
         case .killKeeper, .killWatcher, .killDispatcher, .killScaler, .stopKeeper, .stopWatcher, .stopDispatcher, .stopScaler,
-            .burnKeeper, .burnWatcher, .burnDispatcher, .burnScaler, .breakLeasing, .breakFeed, .breakScaling, .operate, .unreadable:
+            .burnKeeper, .burnWatcher, .burnDispatcher, .burnScaler, .breakLeasing, .breakFeed, .breakScaling,
+            .restartUnseen, .operate, .unreadable:
             preconditionFailure("not a worker's trouble")
         }
     }

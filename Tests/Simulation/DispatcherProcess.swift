@@ -69,6 +69,7 @@ final class DispatcherProcess: Process {
         case .sendEnding(let lease): tell(.ending(lease))
         case .sendRelease(let lease, let outcome): tell(.release(lease, outcome))
         case .sendAssert(let id): tell(.assertLease(machine.assertion(of: id, at: now)))
+        case .sendAssertEnded(let lease): tell(.assertLease(lease))
         case .sendAsserted: tell(.asserted)
         case .dial(let id, let by): dial(id, by: by)
         case .abandonDial(let id): abandonDial(id)

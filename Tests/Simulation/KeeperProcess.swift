@@ -98,6 +98,7 @@ final class KeeperProcess: Process {
         guard isRosterDirty, let keeper, act() else { return }
         isRosterDirty = false
         roster = keeper.roster
+        if world.mutation == .forgetsTheDead { roster.removeAll { !world.isAlive($0.instance.rawValue) } }
     }
 
     override func afterFlush() {
@@ -235,7 +236,7 @@ final class KeeperProcess: Process {
         for pool in world.scenario.policies { order(.operated(.resume(pool.id))) }
         for pod in world.cluster.pods {
             order(.operated(.undrain(endpoint: pod.uid, pool: nil)))
-            order(.scaling(.undrain(pod.id)))
+            if !pod.isLocal { order(.scaling(.undrain(pod.id))) }
         }
     }
 }

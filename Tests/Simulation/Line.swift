@@ -16,6 +16,8 @@ struct Line {
         var isEligible: Bool
         /// Became eligible by the input at hand.
         var isFresh = true
+        /// Was eligible until the input at hand.
+        var isLeaving = false
     }
 
     private var places: [Place] = []
@@ -61,7 +63,10 @@ struct Line {
     }
 
     mutating func suspend(_ instance: InstanceID) {
-        for i in places.indices where places[i].instance == instance { places[i].isEligible = false }
+        for i in places.indices where places[i].instance == instance {
+            if places[i].isEligible { places[i].isLeaving = true }
+            places[i].isEligible = false
+        }
     }
 
     mutating func forget(_ instance: InstanceID) {
@@ -75,13 +80,13 @@ struct Line {
     }
 
     /// Takes the granted ticket out; says what is wrong with the choice. Timers that were due are worked off before the input, so
-    /// who came by the input has no claim then.
+    /// who came by the input has no claim then, and who goes by it still may.
     mutating func granted(
         _ ticket: TicketID, _ lease: LeaseID, of instance: InstanceID, in pool: PoolID, timersDue: Bool
     ) -> String? {
         guard let granted = remove(ticket, of: instance) else { return "a ticket that does not wait was granted" }
         leased[lease] = granted
-        guard granted.isEligible else { return "a ticket was granted whose dispatcher is not there" }
+        guard granted.isEligible || (timersDue && granted.isLeaving) else { return "a ticket was granted whose dispatcher is not there" }
         for other in places where other.pool == pool && other.isEligible && other.arrival < granted.arrival {
             if timersDue, other.isFresh { continue }
             return "ticket \(ticket.rawValue) was served before ticket \(other.ticket.rawValue), which came "
@@ -91,7 +96,9 @@ struct Line {
     }
 
     /// The input at hand is done with.
-    mutating func settle() { for i in places.indices { places[i].isFresh = false } }
+    mutating func settle() {
+        for i in places.indices { (places[i].isFresh, places[i].isLeaving) = (false, false) }
+    }
 
     private func index(_ ticket: TicketID, _ instance: InstanceID) -> Int? {
         places.firstIndex { $0.ticket == ticket && $0.instance == instance }

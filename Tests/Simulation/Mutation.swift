@@ -7,6 +7,8 @@ import Wire
 enum Mutation: CaseIterable {
     /// The pool-keeper grants after its start without waiting for those who may hold leases.
     case forgetsRoster
+    /// It takes a dispatcher off its roster at its death, while the workers of the dead still work.
+    case forgetsTheDead
     /// It takes a leased endpoint back when its source says that it is unready.
     case freesOnBlink
     /// It takes a lease back when the caller has left.
@@ -25,6 +27,8 @@ enum Mutation: CaseIterable {
     case assertsNothing
     /// It does not tell again who waits.
     case forgetsTickets
+    /// It does not tell again what it has cut a moment ago.
+    case forgetsCuts
     /// It forgets to release.
     case neverReleases
     /// It does not give an unused grant back.
@@ -63,7 +67,7 @@ enum Mutation: CaseIterable {
     /// Whether the dispatcher does not do what its machine says.
     func swallows(_ action: JobMachine.Action, tellingAgain: Bool) -> Bool {
         switch (self, action) {
-        case (.assertsNothing, .sendAssert), (.neverReleases, .sendRelease), (.keepsUnused, .sendUnused), (.neverCancels, .sendCancel): true
+        case (.assertsNothing, .sendAssert), (.forgetsCuts, .sendAssertEnded), (.neverReleases, .sendRelease), (.keepsUnused, .sendUnused), (.neverCancels, .sendCancel): true
         case (.forgetsTickets, .sendTicket): tellingAgain
         default: false
         }

@@ -23,7 +23,8 @@ final class Promises {
     init(_ world: World) { self.world = world }
 
     /// What an onlooker inside the product sees. The workers and the callers see less, and must notice all the same.
-    private func fail(_ what: String) { if world.looksInside { world.fail(what) } }
+    private func fail(_ what: String) { if looksInside { world.fail(what) } }
+    private var looksInside: Bool { world.looksInside }
 
     // MARK: The pool-keeper
 
@@ -94,7 +95,9 @@ final class Promises {
             if let wrong = line.granted(grant.ticket, grant.lease, of: instance, in: grant.pool, timersDue: timersDue) { fail(wrong) }
         case .probe(let probe): granted(probe.lease, to: instance)
         case .refuse(let refusal): refused(refusal, instance)
-        case .revoke(let lease): fail("lease \(lease) was taken from its holder")
+        case .revoke(let lease):
+            // One that was cut may be told again after it has ended.
+            if world.dispatchers.contains(where: { $0.life != .dead && $0.holds(lease) }) { fail("lease \(lease) was taken from its holder") }
         }
     }
 
@@ -161,10 +164,10 @@ final class Promises {
 
     // MARK: After every turn
 
-    /// What must be true between any two turns.
-    func turnEnded() {
-        guard world.keeper.life != .dead, let keeper = world.keeper.keeper else { return }
-        for dispatcher in world.dispatchers where dispatcher.life != .dead {
+    /// What must be true between any two turns; looked at where this one could have broken it.
+    func turnEnded(_ process: Process) {
+        guard looksInside, world.keeper.life != .dead, let keeper = world.keeper.keeper else { return }
+        for dispatcher in world.dispatchers where dispatcher.life != .dead && (process === dispatcher || process === world.keeper) {
             if !keeper.isRecovering {
                 for job in dispatcher.machine.jobs where job.holdsLease && open[job.lease] == nil {
                     fail("\(dispatcher.name) holds lease \(job.lease), of which the pool-keeper knows nothing")

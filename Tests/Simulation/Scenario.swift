@@ -14,8 +14,7 @@ struct Scenario: CustomStringConvertible {
     var dialTimeout: Duration = .seconds(1)
     var firstByte: Duration
     var abandon: Duration
-    /// How long a worker goes on after its connection was reset. Less than a quarantine; where it is longer than a restart takes,
-    /// the pool-keeper is not killed, because quarantines live in its memory.
+    /// How long a worker goes on after its connection was reset: less than a quarantine.
     var stopsWithin: Duration
     /// Workers turn unready for each job and ready again after it.
     var flips: Bool
@@ -107,7 +106,6 @@ struct Scenario: CustomStringConvertible {
         troubles = []
         for _ in 0..<(dice.chance(0.2) ? dice.pick(15...40) : dice.pick(0...16)) {
             guard let kind = Trouble.Kind.allCases.randomElement(using: &dice.generator) else { continue }
-            if isSlow, kind.harmsKeeper { continue }
             troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind))
         }
     }
@@ -128,18 +126,11 @@ struct Trouble {
         /// Dies in the middle of one of its next turns.
         case burnKeeper, burnWatcher, burnDispatcher, burnScaler
         case breakLeasing, breakFeed, breakScaling
+        /// The pool-keeper is started anew while a dispatcher is stopped.
+        case restartUnseen
         case blink, terminate, vanish, replace, stale, crash, busy, hang
         case operate
         case unreadable
-
-        var harmsKeeper: Bool {
-            switch self {
-            case .killKeeper, .burnKeeper: true
-            case .killWatcher, .killDispatcher, .killScaler, .stopKeeper, .stopWatcher, .stopDispatcher, .stopScaler, .burnWatcher,
-                .burnDispatcher, .burnScaler, .breakLeasing, .breakFeed, .breakScaling, .blink, .terminate, .vanish, .replace, .stale, .crash, .busy, .hang, .operate, .unreadable:
-                false
-            }
-        }
     }
 
     var at: Duration

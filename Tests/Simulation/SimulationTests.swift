@@ -6,7 +6,7 @@ import Testing
 @Suite struct SimulationTests {
     static var environment: [String: String] { ProcessInfo.processInfo.environment }
     /// As many as a minute on two busy cores allows, in a debug build.
-    static var seeds: UInt64 { environment["LEASEHOLD_SEEDS"].flatMap(UInt64.init) ?? 1000 }
+    static var seeds: UInt64 { environment["LEASEHOLD_SEEDS"].flatMap(UInt64.init) ?? 2000 }
     static var replayed: UInt64? { environment["LEASEHOLD_SEED"].flatMap(UInt64.init) }
     static let strands: UInt64 = 2
 

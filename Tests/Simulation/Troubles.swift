@@ -19,6 +19,9 @@ extension World {
         case .burnKeeper: keeper.fuse = Int(pick(0...12))
         case .burnWatcher: watcher.fuse = Int(pick(0...4))
         case .burnDispatcher: pick(dispatchers)?.fuse = Int(pick(0...20))
+        case .restartUnseen:
+            if let dispatcher = pick(dispatchers) { pause(dispatcher) }
+            after(milliseconds(0...50)) { [self] in if !isHealed { keeper.kill("-9") } }
         case .breakLeasing: breakLink(.leasing)
         case .breakFeed: breakLink(.endpoints)
         case .blink, .terminate, .vanish, .replace, .stale, .crash, .busy, .hang: cluster.cause(trouble.kind)

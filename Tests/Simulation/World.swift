@@ -154,7 +154,7 @@ final class World {
 
     /// A process has ended its turn.
     func audit(_ process: Process) {
-        if process !== watcher, process !== scaler { promises.turnEnded() }
+        if process !== watcher, process !== scaler { promises.turnEnded(process) }
     }
 
     private func heal() {

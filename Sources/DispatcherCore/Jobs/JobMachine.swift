@@ -40,6 +40,8 @@ public struct JobMachine: Sendable {
         case sendRelease(LeaseID, Outcome)
         /// Assert the lease of this job.
         case sendAssert(JobID)
+        /// Assert a lease that has ended; its release follows.
+        case sendAssertEnded(AssertedLease)
         case sendAsserted
         /// Connect to the job's address, no later than `by`.
         case dial(JobID, by: Instant)
@@ -58,18 +60,31 @@ public struct JobMachine: Sendable {
     /// Few: a linear search beats a hash.
     private var pools: [Pool]
     private var firstFree = UInt32.max
+    /// Leases that ended lately by a cut. A worker is cut once in a quarantine at most, so they are few.
+    private var cuts: [Cut] = []
+
+    /// A lease whose connection was cut under a worker that may still be at the job. A pool-keeper that has not heard of it, because it
+    /// was started since or the link broke, gives the worker to the next at once: so it is told for as long as a first quarantine.
+    private struct Cut {
+        var lease: AssertedLease
+        var outcome: Outcome
+        var at: Instant
+        var until: Instant
+    }
 
     /// A pool's policy, and how many jobs wait: the bound while the pool-keeper is away.
     private struct Pool {
         var id: PoolID
         var holdTimeout: Duration
         var maxQueued: Int
+        var quarantine: Duration
         var waiting = 0
 
         init(_ policy: PoolPolicy) {
             id = policy.id
             holdTimeout = policy.holdTimeout
             maxQueued = policy.maxQueued
+            quarantine = policy.quarantine.first
         }
     }
 
@@ -136,9 +151,9 @@ public struct JobMachine: Sendable {
         case .dialed(let id): dialed(id, now)
         case .dialFailed(let id, let failure): dialFailed(id, failure, &actions)
         case .turnedAway(let id, let outcome): turnedAway(id, outcome, &actions)
-        case .ended(let id, let outcome): ended(id, outcome, &actions)
+        case .ended(let id, let outcome): ended(id, outcome, now, &actions)
         case .holdExpired(let id): holdExpired(id, &actions)
-        case .keeperUp: keeperUp(&actions)
+        case .keeperUp: keeperUp(now, &actions)
         case .keeperDown: isKeeperUp = false
         case .probing(let id, let probe): probing(id, probe, now)
         case .policiesChanged(let policies): policiesChanged(policies)
@@ -253,14 +268,23 @@ public struct JobMachine: Sendable {
         }
     }
 
-    private mutating func ended(_ id: JobID, _ outcome: Outcome, _ actions: inout [Action]) {
+    private mutating func ended(_ id: JobID, _ outcome: Outcome, _ now: Instant, _ actions: inout [Action]) {
         guard let job = self[id] else { return }
         switch job.phase {
         case .serving, .ending, .dialing:
             actions.append(outcome == .unused ? .sendUnused(job.lease) : .sendRelease(job.lease, outcome))
+            if outcome.isCut { remember(id, outcome, now) }
             free(Int(id.slot))
         case .waiting, .none: break  // it was requeued or refused in the same turn
         }
+    }
+
+    private mutating func remember(_ id: JobID, _ outcome: Outcome, _ now: Instant) {
+        cuts.removeAll { $0.until <= now }
+        var lease = assertion(of: id, at: now)
+        lease.isEnding = true
+        let quarantine = pools.first { $0.id == lease.pool }?.quarantine ?? .seconds(2)
+        cuts.append(Cut(lease: lease, outcome: outcome, at: now, until: now + quarantine))
     }
 
     private mutating func revoked(_ lease: LeaseID, _ actions: inout [Action]) {
@@ -286,9 +310,16 @@ public struct JobMachine: Sendable {
 
     // MARK: The link
 
-    /// Nothing of an earlier link counts: every lease, then every waiting ticket in order of arrival, then the end.
-    private mutating func keeperUp(_ actions: inout [Action]) {
+    /// Nothing of an earlier link counts: every lease, then every waiting ticket in order of arrival, then the end. A lease that was cut
+    /// a moment ago is told as well, and its release again behind all that.
+    private mutating func keeperUp(_ now: Instant, _ actions: inout [Action]) {
         isKeeperUp = true
+        cuts.removeAll { $0.until <= now }
+        for cut in cuts {
+            var lease = cut.lease
+            lease.age += now - cut.at
+            actions.append(.sendAssertEnded(lease))
+        }
         var tickets: [Int] = []
         for i in jobs.indices {
             switch jobs[i].phase {
@@ -300,6 +331,7 @@ public struct JobMachine: Sendable {
         tickets.sort { jobs[$0].arrived < jobs[$1].arrived }
         for i in tickets { actions.append(.sendTicket(JobID(slot: UInt32(i), generation: jobs[i].generation))) }
         actions.append(.sendAsserted)
+        for cut in cuts { actions.append(.sendRelease(cut.lease.lease, cut.outcome)) }
     }
 
     // MARK: Slots
