@@ -10,18 +10,26 @@ extension DispatchLoop {
         // Looked at right before connect: a grant that lay too long is given back, and the job keeps its place.
         guard now <= by else { return feed(.turnedAway(id, .unused)) }
         let callerSlot = owners[Int(id.slot)]
-        let pool = rules.pools[Int(callers[callerSlot].pointee.pool)]
-        if pool.reusesConnections, let kept = idle.removeValue(forKey: job.endpoint) {
-            counters.reusedConnections += 1
-            attach(kept, to: callerSlot, id)
-            workers[kept].pointee.isReused = true
-            return established(kept)
+        let caller = callers[callerSlot]
+        let pool = rules.pools[Int(caller.pointee.pool)]
+        if rules.keepsConnections(pool: caller.pointee.pool, listener: caller.pointee.listener),
+            let kept = idle.removeValue(forKey: job.endpoint)
+        {
+            if workers[kept].pointee.address == job.address || workers[kept].pointee.address == job.alternate {
+                counters.reusedConnections += 1
+                attach(kept, to: callerSlot, id)
+                workers[kept].pointee.isReused = true
+                return established(kept)
+            }
+            // It leads to another port of the endpoint (of another pool), or to where it was.
+            freeWorker(kept)
         }
         switch connect(to: job.address) {
         case .failure(let error): dialFailed(callerSlot, id, error.failure)
         case .success(let raw):
             let slot = takeWorker(raw, job.endpoint)
             guard slot >= 0 else { return dialFailed(callerSlot, id, .ours) }
+            workers[slot].pointee.address = job.address
             workers[slot].pointee.state = .dialing
             attach(slot, to: callerSlot, id)
             setDeadline(worker: slot, .dial, pool.dialTimeout)
@@ -141,11 +149,11 @@ extension DispatchLoop {
         } else {
             worker.pointee.jobDeadline = .never
         }
+        if listener.sendsProxyHeader { sendProxyHeader(slot) }
         if listener.isHTTP { return sendRequestHead(slot) }
         worker.pointee.exchange = .tunnel
         worker.pointee.up.mode = .open
         worker.pointee.down.mode = .open
-        if listener.configuration.proxyProtocol.send == .v2 { sendProxyHeader(slot) }
         caller.pointee.socket.readable = true
         pump(slot)
     }
@@ -164,6 +172,8 @@ extension DispatchLoop {
         // A fresh socket's buffer takes a header of this size whole.
         let sent = lh_send(worker.pointee.descriptor.raw, output.baseAddress, sink.count, 0)
         if sent < 0 { worker.pointee.socket.broken = true }
+        // None of it is the job's: what was acknowledged of it does not keep the job from being told again.
+        worker.pointee.ackedBefore += UInt64(max(0, sent))
     }
 
     /// The machine let go of a dial (its caller left): nothing has reached the worker.

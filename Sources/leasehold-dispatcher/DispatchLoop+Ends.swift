@@ -18,8 +18,8 @@ extension DispatchLoop {
         logEnd(id, .served)
         release(&worker.pointee.up)
         release(&worker.pointee.down)
-        if isWhole && rules.pools[Int(worker.pointee.pool)].reusesConnections && worker.pointee.keepsAlive && !worker.pointee.socket.finned
-            && !worker.pointee.socket.readable && !isDraining {
+        if isWhole && worker.pointee.keepsAlive && !worker.pointee.socket.finned && !worker.pointee.socket.readable && !isDraining
+            && rules.keepsConnections(pool: worker.pointee.pool, listener: worker.pointee.listener) {
             keep(slot)
             feed(.ended(id, .served))
         } else if !isWhole || worker.pointee.socket.finned || worker.pointee.socket.broken {

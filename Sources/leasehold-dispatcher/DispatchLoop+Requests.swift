@@ -84,10 +84,9 @@ extension DispatchLoop {
     /// Keeps the head as the worker will get it, but for the lease. False when it is too large.
     private func rewrite(_ slot: Int32, _ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> Bool {
         let caller = callers[slot]
-        let pool = rules.pools[Int(caller.pointee.pool)]
+        let keeps = rules.keepsConnections(pool: caller.pointee.pool, listener: caller.pointee.listener)
         var sink = ByteSink(output)
-        parser.rewrite(
-            head, of: bytes, from: caller.pointee.peer, to: pool.reusesConnections ? .reused : .fresh, into: &sink)
+        parser.rewrite(head, of: bytes, from: caller.pointee.peer, to: keeps ? .reused : .fresh, into: &sink)
         guard !sink.overflowed else { return false }
         caller.pointee.head?.free()
         caller.pointee.head = Bytes(UnsafeRawBufferPointer(rebasing: output[..<sink.count]))

@@ -25,6 +25,8 @@ struct Rules {
     final class Listener {
         let configuration: ListenerConfiguration
         let isHTTP: Bool
+        /// Workers get a PROXY header, which names one caller for the life of a connection.
+        let sendsProxyHeader: Bool
         let http: HTTPRules
         let routes: RouteTable
         /// The pool of each route, by the route table's index.
@@ -37,12 +39,18 @@ struct Rules {
             let rows = listener.routes.isEmpty ? [RouteConfiguration(to: listener.pool ?? "")] : listener.routes
             configuration = listener
             isHTTP = listener.transport == .http
+            sendsProxyHeader = listener.proxyProtocol.send == .v2
             http = HTTPRules(listener)
             routes = try RouteTable(rows.map { Route(host: $0.host.description, path: $0.path, pool: PoolID(name: $0.pool)) })
             routePools = rows.map { index($0.pool) }
             pool = index(rows[0].pool)
             health = Array((listener.health ?? "").utf8)
         }
+    }
+
+    /// Whether a worker's connection serves further jobs of this pool that came in here.
+    func keepsConnections(pool: UInt16, listener: UInt16) -> Bool {
+        pools[Int(pool)].reusesConnections && listeners[Int(listener)].isHTTP && !listeners[Int(listener)].sendsProxyHeader
     }
 
     var pools: [Pool]

@@ -30,6 +30,8 @@ struct Worker: ~Copyable {
     var caller: Int32 = -1
     var job = JobID(slot: 0, generation: 0)
     var endpoint = EndpointID(high: 0, low: 0)
+    /// Where it leads.
+    var address = SocketAddress.loopback(port: 0)
     var pool: UInt16 = 0
     var listener: UInt16 = 0
     var deadline = WorkerDeadline.none

@@ -103,14 +103,22 @@ public final class Fleet: @unchecked Sendable {
         for process in processes { try self[process].waitForNotification("READY=1") }
     }
 
-    /// Starts one without waiting. `sockets` are passed by the LISTEN_FDS protocol.
+    /// Starts one without waiting. `sockets` are passed by the LISTEN_FDS protocol; `descriptorLimit` is RLIMIT_NOFILE.
     @discardableResult
     public func launch(
-        _ process: Process, sockets: [(name: String, descriptor: Int32)] = [], environment extra: [String: String] = [:]
+        _ process: Process, sockets: [(name: String, descriptor: Int32)] = [], environment extra: [String: String] = [:],
+        descriptorLimit: Int? = nil
     ) throws -> Daemon {
         var environment = extra
         let program = "\(Launch.bin)/leasehold-\(process.rawValue)"
         let arguments = ["--config", configurationPath, "--log-level", "debug"]
+        if let descriptorLimit {
+            let daemon = try spawn(
+                process.rawValue, "/bin/sh", ["-c", "ulimit -n \(descriptorLimit); exec \"$0\" \"$@\"", program] + arguments,
+                environment: environment)
+            daemons[process] = daemon
+            return daemon
+        }
         guard !sockets.isEmpty else {
             let daemon = try spawn(process.rawValue, program, arguments, environment: environment)
             daemons[process] = daemon
@@ -298,6 +306,15 @@ public final class Fleet: @unchecked Sendable {
     /// Waits until a counter has reached a value.
     public func waitCounter(_ name: String, of process: Process = .dispatcher, atLeast value: UInt64) throws {
         try self[process].wait("\(process.rawValue)'s counter \(name) to reach \(value)") { try counter(name, of: process) >= value }
+    }
+
+    /// The same; nil when the process has no descriptor left to answer with.
+    public func tryCounter(_ name: String, of process: Process = .dispatcher) throws -> UInt64? {
+        guard let answer = try ControlCall.call("\(runtimeDirectory)/control/\(process.rawValue).sock", .show("process"), patient: false)
+        else {
+            return nil
+        }
+        return try JSONDecoder().decode(ProcessRow.self, from: Data(answer.text.utf8)).counters[name] ?? 0
     }
 
     /// Resident memory in bytes (/proc/PID/statm).
