@@ -21,9 +21,9 @@ extension DispatchLoop {
             var address = lh_address()
             let raw = lh_accept(listener, &address)
             guard raw >= 0 else {
-                // EAGAIN: all taken, or another loop was faster. EMFILE, ENFILE: they wait in the backlog, and we say so.
-                if raw != Int(-EAGAIN) && raw != Int(-ECONNABORTED) { counters.refusedConnections += 1 }
                 acceptBudget = max(1, taken)
+                // EAGAIN: all taken, or another loop was faster.
+                if raw != Int(-EAGAIN) && raw != Int(-ECONNABORTED) { pauseAccepting(index) }
                 return
             }
             taken += 1
@@ -31,6 +31,24 @@ extension DispatchLoop {
             adopt(Int32(raw), SocketAddress(system: address), index)
         }
         acceptBudget = min(64, acceptBudget * 2)
+    }
+
+    /// EMFILE, ENFILE, ENOMEM: callers wait in the backlog, and looking at them again at once would only turn the loop.
+    private func pauseAccepting(_ index: UInt16) {
+        counters.refusedConnections += 1
+        loop.remove(listenerDescriptors[Int(index)])
+        if !pausedListeners.contains(index) { pausedListeners.append(index) }
+        acceptTimer?.deadline = loop.now + 100_000_000
+    }
+
+    /// The pause is over.
+    func resumeAccepting() {
+        for index in pausedListeners {
+            let descriptor = listenerDescriptors[Int(index)]
+            let added = loop.add(descriptor, LH_EPOLLIN | LH_EPOLLEXCLUSIVE, kind: listenerKind, payload: UInt64(index))
+            // Not even memory for a registration: later.
+            if added < 0 { acceptTimer?.deadline = loop.now + 100_000_000 } else { pausedListeners.removeAll { $0 == index } }
+        }
     }
 
     private func adopt(_ raw: Int32, _ address: SocketAddress?, _ index: UInt16) {

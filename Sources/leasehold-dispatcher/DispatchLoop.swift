@@ -45,6 +45,9 @@ final class DispatchLoop {
     /// By listener index. Owned by the shell.
     var listenerDescriptors: [Int32] = []
     var acceptBudget = 1
+    /// Listeners that are left alone for a moment because descriptors ran out.
+    var pausedListeners: [UInt16] = []
+    var acceptTimer: LoopTimer?
     var callerKind: UInt8 = 0
     var workerKind: UInt8 = 0
     var listenerKind: UInt8 = 0
@@ -70,6 +73,7 @@ final class DispatchLoop {
             keepAliveTimer?.deadline = now + Self.keepAliveRhythm
         }
         keepAliveTimer?.deadline = monotonicNow() + Self.keepAliveRhythm
+        acceptTimer = loop.timer { [unowned self] _ in resumeAccepting() }
         loop.atTurnEnd { [unowned self] in turnEnded() }
     }
 

@@ -234,6 +234,14 @@ import Testing
         try dispatcher.wait("it to run out") { try (fleet.tryCounter("refused-connections") ?? 1) > 0 }
         let late = try RawCaller(to: address)
         try late.get()
+        let before = try fleet.processorTime(of: .dispatcher)
+        var looks = 0
+        try dispatcher.wait("a while without descriptors") {
+            looks += 1
+            return looks > 60
+        }
+        let spent = try fleet.processorTime(of: .dispatcher) - before
+        #expect(spent < 0.1, "\(spent) s of processor time while there was nothing to do")
         for caller in silent { caller.close() }
         #expect(try late.readResponse().status == 200)
         #expect(try fleet.fetch().status == 200)

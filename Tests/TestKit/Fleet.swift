@@ -324,6 +324,15 @@ public final class Fleet: @unchecked Sendable {
         return pages * Int(getpagesize())
     }
 
+    /// Seconds of processor time that a process has used (/proc/PID/stat, in hundredths).
+    public func processorTime(of process: Process) throws -> Double {
+        let text = (try? String(contentsOfFile: "/proc/\(try self[process].pid)/stat", encoding: .utf8)) ?? ""
+        // Behind the name, which may hold anything: utime and stime are the 12th and 13th.
+        let words = text.split(separator: ")").last?.split(separator: " ") ?? []
+        guard words.count > 12, let user = Double(words[11]), let system = Double(words[12]) else { throw TestFailure("no stat: \(text)") }
+        return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+
     // MARK: Endpoints
 
     /// Puts a file into the endpoints' directory in one step: written elsewhere, then renamed.

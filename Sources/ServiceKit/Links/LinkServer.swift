@@ -20,6 +20,9 @@ public final class LinkServer {
     private let outbox: Outbox
     private var pending: [(link: Link, deadline: Int64)] = []
     private var timer: LoopTimer?
+    private var token: Loop.Token?
+    /// Set while descriptors have run out.
+    private var pause: LoopTimer?
 
     /// Takes over a listening socket.
     public init(owning listener: Int32, hello: Hello, outbox: Outbox) throws(SystemError) {
@@ -27,7 +30,10 @@ public final class LinkServer {
         self.hello = hello
         self.outbox = outbox
         timer = outbox.loop.timer { [unowned self] now in expire(now) }
-        try outbox.loop.watch(listener, LH_EPOLLIN) { [unowned self] _ in acceptOne() }
+        token = try outbox.loop.watch(listener, LH_EPOLLIN) { [unowned self] _ in acceptOne() }
+        pause = outbox.loop.timer { [unowned self] _ in
+            if let token { outbox.loop.rewatch(token, LH_EPOLLIN) }
+        }
     }
 
     /// Listens on a path of the runtime directory.
@@ -39,8 +45,14 @@ public final class LinkServer {
     private func acceptOne() {
         var nobody = lh_address()
         let raw = lh_accept(listener.raw, &nobody)
-        // EAGAIN: another process behind the same socket was faster. EMFILE: the next turn tries again.
-        guard raw >= 0 else { return }
+        guard raw >= 0 else {
+            // EAGAIN: another process behind the same socket was faster.
+            if raw == Int(-EAGAIN) || raw == Int(-ECONNABORTED) { return }
+            // EMFILE, ENFILE, ENOMEM: it waits in the backlog; looking at it again at once would only turn the loop.
+            if let token { outbox.loop.rewatch(token, 0) }
+            pause?.deadline = outbox.loop.now + 100_000_000
+            return
+        }
         let link = Link(owning: Int32(raw), edge: hello.edge, ours: hello, outbox: outbox)
         guard accepts(link.credentials) else {
             refused += 1
