@@ -238,6 +238,27 @@ import Testing
         }
     }
 
+    @Test func SIGUSR2MakesRoomForTheNextInTheSeatAtOnce() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            _ = try fleet.serveHTTP { _, _ in Reply.ok() }
+            try fleet[.dispatcher].signal(SIGUSR2)
+            #expect(try fleet[.dispatcher].waitForExit() == .status(0))
+            try fleet.launch(.dispatcher)
+            try fleet[.dispatcher].waitForNotification("READY=1")
+            #expect(try fleet.fetch().status == 200)
+        }
+    }
+
+    @Test func theWatchdogIsFedByALoopThatTurns() throws {
+        try Fleet.run(Setup.http(top: "dispatcher: { threads: 2 }"), []) { fleet in
+            for process in Fleet.Process.allCases { try fleet.launch(process, environment: ["WATCHDOG_USEC": "200000"]) }
+            for process in Fleet.Process.allCases {
+                try fleet[process].waitForNotification("READY=1")
+                for _ in 0..<3 { try fleet[process].waitForNotification("WATCHDOG=1") }
+            }
+        }
+    }
+
     @Test func aUnixSocketIsAListenerToo() throws {
         let fleet = try Fleet(Setup.http())
         defer { fleet.close() }
