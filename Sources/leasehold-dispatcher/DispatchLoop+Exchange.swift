@@ -30,9 +30,15 @@ extension DispatchLoop {
     func armExchange(_ slot: Int32) {
         let worker = workers[slot]
         let deadlines = rules.listeners[Int(worker.pointee.listener)].configuration.deadlines
-        let kind: WorkerDeadline = worker.pointee.exchange == .responseBody ? .idle : .firstByte
+        let kind: WorkerDeadline = worker.pointee.exchange == .responseBody || awaitsCaller(worker) ? .idle : .firstByte
         let limit = kind == .idle ? deadlines.idle : deadlines.firstByte
         setDeadline(worker: slot, kind, until: min(limit.map { now + $0 } ?? .never, worker.pointee.jobDeadline))
+    }
+
+    /// Whether it is for the caller to go on with its body: whoever stalls there is no worker that says nothing.
+    private func awaitsCaller(_ worker: UnsafeMutablePointer<Worker>) -> Bool {
+        guard worker.pointee.exchange == .responseHead, worker.pointee.up.mode != .done, worker.pointee.socket.writable else { return false }
+        return !worker.pointee.traits.contains(.expectsContinue) || worker.pointee.up.moved > 0
     }
 
     /// False while the head is not whole at the worker.

@@ -101,7 +101,12 @@ extension DispatchLoop {
         } else {
             worker.pointee.consumeLater = UInt32(taken)
         }
-        guard !head.isInterim else { return true }
+        guard !head.isInterim else {
+            // A sign of life; and after a 100 the caller goes on.
+            worker.pointee.traits.remove(.expectsContinue)
+            armExchange(slot)
+            return true
+        }
         worker.pointee.head?.free()
         worker.pointee.head = nil
         if head.isSwitch {

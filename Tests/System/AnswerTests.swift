@@ -1,3 +1,4 @@
+import Glibc
 import Linux
 import Model
 import TestKit
@@ -260,6 +261,55 @@ import Testing
             #expect(response["Connection"] == "close")
             try fleet.waitPool("pods", "the worker is set aside") { $0.quarantined == 1 }
             #expect(worker.jobs == 1)
+        }
+    }
+
+    @Test func aCallerThatStallsInItsUploadIs408AndNoFaultOfTheWorker() throws {
+        try Fleet.run(Setup.http(listener: "deadlines: { first-byte: 100ms, idle: 300ms }")) { fleet in
+            let worker = try fleet.serveScript { visit in
+                let head = try visit.readRequestHead()
+                visit.begin()
+                if head["Expect"] != nil { try visit.send("HTTP/1.1 100 Continue\r\n\r\n") }
+                _ = try visit.receiveToEnd()
+            }
+            for framing in ["Content-Length: 10", "Transfer-Encoding: chunked", "Content-Length: 10\r\nExpect: 100-continue"] {
+                let caller = try fleet.call()
+                let began = monotonicNow()
+                try caller.send("POST /zebra HTTP/1.1\r\nHost: x\r\n\(framing)\r\n\r\n")
+                if !framing.contains("Expect") { try caller.send("5\r\nzeb") }
+                let response = try caller.readResponse()
+                #expect(monotonicNow() - began >= 300_000_000)
+                try expectAnswer(response, 408, "idle-timeout", error: "connection_timeout")
+                try worker.wait("the end of the job") { $0.running == 0 && $0.open == 0 }
+                try fleet.waitPool("pods", "the worker to be free") { $0.free == 1 }
+            }
+        }
+    }
+
+    @Test(arguments: ["does not read", "does not say 100"]) func aWorkerThatDoesNotTakeAnUploadIs504(_ how: String) throws {
+        try Fleet.run(Setup.http(listener: "deadlines: { first-byte: 150ms, idle: 1h }")) { fleet in
+            _ = try fleet.serveScript { visit in
+                _ = try visit.readRequestHead()
+                try visit.waitUntilCut()
+            }
+            let caller = try fleet.call()
+            if how == "does not read" {
+                let size = 100_000_000
+                try caller.send("POST /zebra HTTP/1.1\r\nHost: x\r\nContent-Length: \(size)\r\n\r\n")
+                let block = [UInt8](repeating: 122, count: 1 << 20)
+                // As much as fits between here and there.
+                var sent = 0
+                while sent < size, caller.pending.isEmpty {
+                    let count = block.withUnsafeBytes { caller.sendSome(UnsafeRawBufferPointer(rebasing: $0[..<min(1 << 20, size - sent)])) }
+                    guard count >= 0 else { break }
+                    sent += count
+                    if count == 0 { try waitReady(caller.descriptor, POLLIN | POLLOUT, "the answer") }
+                }
+                #expect(sent < size)
+            } else {
+                try caller.send("POST /zebra HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+            }
+            try expectAnswer(try caller.readResponse(), 504, "worker-timeout", error: "http_response_timeout")
         }
     }
 

@@ -284,4 +284,49 @@ import Testing
             #expect(worker.violations == 0)
         }
     }
+
+    /// A grant that lay too long is given back before anything is dialled: the endpoint may be somebody else's by then.
+    @Test func aGrantThatIsReadTooLateIsGivenBack() throws {
+        try Fleet.run(Setup.http(pool: "dial: { by: 50ms }")) { fleet in
+            let worker = try fleet.serveHTTP { request, _ in Reply.ok(request.target) }
+            try fleet[.poolKeeper].signal(SIGSTOP)
+            let caller = try fleet.call()
+            try caller.get("/late")
+            try fleet.waitCounter("jobs", atLeast: 1)
+            try fleet[.dispatcher].signal(SIGSTOP)
+            try fleet[.poolKeeper].signal(SIGCONT)
+            try fleet[.poolKeeper].wait("the grant to be old") { try fleet.leases().first.map { $0.ageMs > 200 } ?? false }
+            #expect(worker.connections == 0)
+            try fleet[.dispatcher].signal(SIGCONT)
+            #expect(try caller.readResponse().text == "/late")
+            #expect(try fleet.counter("requeues") == 0, "a late grant is nobody's failure")
+            #expect(worker.jobs == 1)
+        }
+    }
+
+    @Test func withoutAPoolKeeperTheDispatcherBoundsItsCallersAndKeepsTheirAge() throws {
+        try Fleet.run(Setup.http(pool: "hold: { max-queued: 3 }")) { fleet in
+            let first = try fleet.call()
+            try first.get("/0")
+            try fleet.waitPool("pods", "one held caller") { $0.queued == 1 }
+            let parkedSince = monotonicNow()
+            try fleet[.poolKeeper].kill()
+            let others = try (1..<3).map { _ in try fleet.call() }
+            for (i, caller) in others.enumerated() {
+                try caller.get("/\(i + 1)")
+                try fleet.waitCounter("jobs", atLeast: UInt64(i + 2))
+            }
+            let surplus = try fleet.fetch("/surplus")
+            #expect(surplus.status == 429)
+            #expect(surplus["Leasehold-Reason"] == "queue-full")
+            try fleet.launch(.poolKeeper)
+            try fleet[.poolKeeper].waitForNotification("READY=1")
+            try fleet.waitPool("pods", "all of them told again") { $0.queued == 3 }
+            let waited = Int((monotonicNow() - parkedSince) / 1_000_000)
+            #expect(try fleet.queue()[0].ageMs >= waited, "the wait did not begin anew")
+            let worker = try fleet.serveHTTP { _, _ in Reply.ok() }
+            for caller in [first] + others { #expect(try caller.readResponse().status == 200) }
+            #expect(worker.names == ["/0", "/1", "/2"])
+        }
+    }
 }
