@@ -128,6 +128,8 @@ struct Trouble {
         case breakLeasing, breakFeed, breakScaling
         /// The pool-keeper is started anew while a dispatcher is stopped.
         case restartUnseen
+        /// A dispatcher dies, and the pool-keeper a moment later.
+        case killBoth
         case blink, terminate, vanish, replace, stale, crash, busy, hang
         case operate
         case unreadable
