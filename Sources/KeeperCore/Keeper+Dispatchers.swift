@@ -140,7 +140,12 @@ extension Keeper {
             e = addEndpoint(asserted.endpoint)
             actions.append(.notice(.unknownEndpoint(asserted.endpoint, asserted.lease)))
         }
-        let isGhost = member(of: e, in: p) == .null
+        let place = member(of: e, in: p)
+        let isGhost = place == .null
+        if !isGhost, members[place].isKept {
+            members[place].isKept = false
+            setSlots(e)
+        }
         if isGhost {
             let ghost = Endpoint(id: asserted.endpoint, uid: "", addresses: [asserted.address], conditions: [])
             _ = addMember(e, p, ghost, address: asserted.address, isGone: true)

@@ -54,6 +54,10 @@ extension Keeper {
         } else {
             if members[m].isGone {
                 members[m].isGone = false
+                if members[m].isKept {
+                    members[m].isKept = false
+                    setSlots(e)
+                }
                 endpoints[e].goneMembers -= 1
                 pools[p].existing += 1
             } else {

@@ -144,6 +144,7 @@ extension ReferenceKeeper {
             workers[asserted.endpoint, default: Worker()].places[asserted.pool] = Place(description: ghost, isGone: true)
             claim(asserted.address, asserted.endpoint)
         }
+        workers[asserted.endpoint]?.places[asserted.pool]?.isKept = false
         leases.append(
             Lease(
                 id: asserted.lease, pool: asserted.pool, endpoint: asserted.endpoint, instance: instance, told: process.assertion,
@@ -365,7 +366,7 @@ extension ReferenceKeeper {
 
     private func named(_ text: String, _ pool: PoolID?) -> [EndpointID] {
         workers.filter { _, worker in
-            worker.places.contains { (pool == nil || $0.key == pool) && $0.value.description.uid == text }
+            worker.places.contains { (pool == nil || $0.key == pool) && !$0.value.isKept && $0.value.description.uid == text }
         }.map(\.key)
     }
 
