@@ -200,6 +200,15 @@ extension Keeper {
         }
     }
 
+    func isNamed(_ e: Slot) -> Bool {
+        var m = endpoints[e].firstMember
+        while m != .null {
+            if !members[m].isGone { return true }
+            m = members[m].nextOfEndpoint
+        }
+        return false
+    }
+
     /// Whether a source names the endpoint at any port of this host.
     private func isNamed(_ e: Slot, onHostOf address: SocketAddress) -> Bool {
         var m = endpoints[e].firstMember

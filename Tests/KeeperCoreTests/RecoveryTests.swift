@@ -71,16 +71,17 @@ import Wire
         #expect(talk.grants.isEmpty && talk.state.isRecovering)
     }
 
-    @Test func aDispatcherThatIsDeadIsWaitedForOnlyForTheGrace() {
-        let talk = Dialogue(policy(), roster: roster(100, 200), serving: false)
+    /// Nobody knows what it held, and its workers may go on for `abandon`.
+    @Test(arguments: [1, 3]) func aDispatcherThatIsDeadIsWaitedForAsLongAsItsWorkersMayGoOn(abandon: Int) {
+        let talk = Dialogue(policy { $0.abandon = .seconds(abandon) }, roster: roster(100, 200), serving: false)
         talk.snapshot([(talk.pool, worker(1))])
         let link = talk.connect(instance: 100)
         talk.ask(1, on: link)
         talk.say(.dispatcherDied(InstanceID(rawValue: 200)))
-        talk.pass(.seconds(2) - .nanoseconds(1))
-        #expect(talk.grants.isEmpty)
+        talk.pass(.seconds(max(2, abandon)) - .nanoseconds(1))
+        #expect(talk.grants.isEmpty && talk.keeper.roster.count == 2)
         talk.pass(.nanoseconds(1))
-        #expect(talk.grantedTickets == [1])
+        #expect(talk.grantedTickets == [1] && talk.keeper.roster.count == 1)
     }
 
     @Test func aBudgetThatEndsDuringRecoverySaysThatTheKeeperWasNotThere() {
@@ -250,7 +251,7 @@ import Wire
     }
 
     @Test func deathDropsTheTicketsAndQuarantinesTheEndpoints() throws {
-        let talk = Dialogue(policy())
+        let talk = Dialogue(policy { $0.holdTimeout = .seconds(60) })
         talk.upsert(worker(1))
         let other = talk.connect(instance: 200)
         _ = try talk.lease(1)
@@ -260,22 +261,83 @@ import Wire
         talk.say(.dispatcherDied(InstanceID(rawValue: 100)))
         #expect(talk.state.queued == 1 && talk.state.quarantined == 1 && talk.state.leases == 0)
         #expect(talk.grants.isEmpty)
-        talk.pass(.seconds(2))
+        // Whatever its readiness says: nobody has seen the end of the job.
+        talk.pass(.seconds(10))
+        talk.upsert(worker(1, []))
+        talk.upsert(worker(1))
+        talk.pass(.seconds(20) - .nanoseconds(1))
+        #expect(talk.grants.isEmpty)
+        talk.pass(.nanoseconds(1))
         #expect(talk.grantedTickets == [3])
     }
 
-    /// A quarantine lives in memory: a successor has to wait as it does, if the worker may still be at the job of the dead.
-    @Test func whoDiesWithALeaseStaysOnTheRosterForTheGrace() throws {
+    /// A quarantine lives in memory: what a successor must not grant either is on disk before anything else is granted.
+    @Test func theWorkerOfTheDeadStaysSetAsideOverARestart() throws {
         let talk = Dialogue(policy())
         talk.upsert(worker(1))
         _ = try talk.lease(1)
+        talk.connect(instance: 200)
+        #expect(talk.keeper.setAside(at: talk.now).isEmpty)
         talk.clear()
         talk.say(.dispatcherDied(InstanceID(rawValue: 100)))
-        #expect(talk.keeper.roster.map(\.instance.rawValue) == [100])
-        talk.pass(.seconds(2) - .nanoseconds(1))
-        #expect(talk.keeper.roster.map(\.instance.rawValue) == [100] && !talk.actions.contains(.rosterChanged))
+        let aside = [SetAside(endpoint: worker(1).id, until: talk.now + .seconds(30))]
+        #expect(talk.keeper.setAside(at: talk.now) == aside && talk.keeper.roster.map(\.instance.rawValue) == [200])
+        #expect(talk.actions.contains(.rosterChanged))
+
+        let next = Dialogue(policy { $0.holdTimeout = .seconds(60) }, roster: talk.keeper.roster, setAside: aside, serving: false)
+        #expect(next.keeper.setAside(at: next.now) == aside)
+        next.pass(.seconds(10))
+        let link = next.connect(instance: 200, asserting: true)
+        next.ask(2, on: link)
+        next.request(.asserted, on: link)
+        next.snapshot([(next.pool, worker(1))])
+        #expect(!next.state.isRecovering && next.endpointState(worker(1)) == .quarantined)
+        #expect(next.keeper.setAside(at: next.now) == aside)
+        next.pass(.seconds(20) - .nanoseconds(1))
+        #expect(next.grants.isEmpty)
+        next.pass(.nanoseconds(1))
+        #expect(next.grantedTickets == [2])
+        #expect(next.keeper.setAside(at: next.now).isEmpty)
+    }
+
+    /// The clock is the machine's, and begins anew with it.
+    @Test func noMomentOnDiskIsFartherAwayThanAWorkerMayGoOn() {
+        let talk = Dialogue(policy { $0.abandon = .seconds(5) }, setAside: [SetAside(endpoint: worker(1).id, until: .never)])
+        talk.upsert(worker(1))
+        talk.ask(1)
+        talk.pass(.seconds(5) - .nanoseconds(1))
+        #expect(talk.grants.isEmpty)
         talk.pass(.nanoseconds(1))
-        #expect(talk.keeper.roster.isEmpty && talk.actions.contains(.rosterChanged))
+        #expect(talk.grantedTickets == [1])
+    }
+
+    /// A dispatcher remembers what it has cut a moment ago and tells it to a new pool-keeper; when it dies, nobody does.
+    @Test func whatTheDeadHadCutStaysSetAsideOverARestart() throws {
+        let talk = Dialogue(policy())
+        talk.upsert(worker(1))
+        talk.release(try talk.lease(1).lease, .endingTimeout)
+        talk.pass(.seconds(1))
+        talk.clear()
+        talk.say(.dispatcherDied(InstanceID(rawValue: 100)))
+        #expect(talk.actions.contains(.rosterChanged))
+        #expect(talk.keeper.setAside(at: talk.now) == [SetAside(endpoint: worker(1).id, until: talk.now + .seconds(1))])
+    }
+
+    /// Its other slot may have a job of the dead.
+    @Test func aLeaseToldOnAnEndpointThatIsSetAsideDoesNotFreeIt() {
+        let talk = Dialogue(
+            policy { $0.slots = 2 }, roster: roster(100), setAside: [SetAside(endpoint: worker(1).id, until: Instant(nanoseconds: 1_009_000_000_000))],
+            serving: false)
+        talk.snapshot()
+        let link = talk.connect(instance: 100, asserting: true)
+        talk.request(assertion(old, talk.pool, worker(1)), on: link)
+        talk.request(.asserted, on: link)
+        talk.upsert(worker(1))
+        #expect(talk.ask(1, on: link) == .held)
+        talk.release(old, on: link)
+        #expect(talk.grants.isEmpty)
+        talk.pass(.seconds(9))
+        #expect(talk.grantedTickets == [1])
     }
 
     @Test func whoDiesWithoutALeaseLeavesTheRosterAtOnce() {
@@ -308,8 +370,9 @@ import Wire
         #expect(talk.state.leased == 1)
         talk.pass(.nanoseconds(1))
         #expect(talk.state.quarantined == 1)
+        #expect(talk.keeper.roster.isEmpty)
         let late = talk.connect(instance: 300)
-        talk.pass(.seconds(2))
+        talk.pass(.seconds(30))
         _ = try talk.lease(2, on: late)
     }
 

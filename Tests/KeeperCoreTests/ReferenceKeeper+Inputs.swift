@@ -54,7 +54,10 @@ extension ReferenceKeeper {
         process.phase = .dead
         tickets.removeAll { $0.instance == instance }
         process.leasesUntil = now + parameters.adoptWithin
-        if process.blocks || leases.contains(where: { $0.instance == instance }) { process.blocksUntil = now + parameters.recoveryGrace }
+        if process.blocks {
+            let abandon = pools.values.filter(\.isConfigured).map(\.policy.abandon).max() ?? .zero
+            process.blocksUntil = now + max(parameters.recoveryGrace, abandon)
+        }
         processes[instance] = process
         bury(instance, process)
         recoverIfComplete()
@@ -190,7 +193,9 @@ extension ReferenceKeeper {
                 }
             }
             if failure != .ours { quarantine(lease.endpoint, policy, isFault: true) }
-        case .holderDied, .unaccounted: quarantine(lease.endpoint, policy, isFault: false, isCut: true)
+        case .holderDied:
+            quarantine(lease.endpoint, policy, isFault: false, isCut: true, lasting: max(policy.quarantine.first, policy.abandon))
+        case .unaccounted: quarantine(lease.endpoint, policy, isFault: false, isCut: true)
         }
         switch policy.reuse {
         case .immediate: break
@@ -219,7 +224,7 @@ extension ReferenceKeeper {
 
     func quarantine(_ id: EndpointID, _ policy: PoolPolicy, isFault: Bool, isCut: Bool = false, lasting: Duration? = nil) {
         guard var worker = workers[id] else { return }
-        if isCut { worker.cutUntil = now + policy.quarantine.first }
+        if isCut { worker.cutUntil = max(worker.cutUntil ?? .zero, now + (lasting ?? policy.quarantine.first)) }
         var length = lasting ?? policy.quarantine.first
         if isFault, worker.quarantinedUntil == nil {
             for _ in 0..<worker.repeats where length < policy.quarantine.most { length = min(length * 2, policy.quarantine.most) }
@@ -246,7 +251,10 @@ extension ReferenceKeeper {
             snapshots += 1
             for message in messages { change(message) }
             for (id, worker) in workers {
-                for (pool, place) in worker.places where place.seen != snapshots { workers[id]?.places[pool]?.isGone = true }
+                for (pool, place) in worker.places where place.seen != snapshots {
+                    workers[id]?.places[pool]?.isGone = true
+                    cameBack(id)
+                }
             }
             forgetWhatIsGone()
             recoverIfComplete()
@@ -276,13 +284,22 @@ extension ReferenceKeeper {
             worker.places[pool] = Place(description: endpoint, isGone: false, seen: snapshots, idleSince: idleSince)
             worker.node = endpoint.node
             workers[endpoint.id] = worker
+            cameBack(endpoint.id)
             for address in endpoint.addresses { claim(address, endpoint.id) }
             markIdle()
         case .remove(let pool, let id):
             workers[id]?.places[pool]?.isGone = true
+            cameBack(id)
             forgetWhatIsGone()
         case .source, .snapshotBegin, .snapshotEnd: break
         }
+    }
+
+    /// What was unready is named no more, or named again and ready.
+    private func cameBack(_ id: EndpointID) {
+        guard let worker = workers[id], worker.recovery == .awaitingReady else { return }
+        let named = worker.places.values.filter { !$0.isGone }
+        if !named.isEmpty, named.allSatisfy(\.description.isUsable) { workers[id]?.recovery = .none }
     }
 
     private func isLocal(_ id: EndpointID) -> Bool { workers[id]?.places.values.contains { $0.description.isLocal } ?? false }
