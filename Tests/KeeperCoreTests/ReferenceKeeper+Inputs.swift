@@ -55,8 +55,7 @@ extension ReferenceKeeper {
         tickets.removeAll { $0.instance == instance }
         process.leasesUntil = now + parameters.adoptWithin
         if process.blocks {
-            let abandon = pools.values.filter(\.isConfigured).map(\.policy.abandon).max() ?? .zero
-            process.blocksUntil = now + max(parameters.recoveryGrace, abandon)
+            process.blocksUntil = now + (pools.values.filter(\.isConfigured).map(\.policy.abandon) + [parameters.recoveryGrace]).reduce(.zero, max)
         }
         processes[instance] = process
         bury(instance, process)
