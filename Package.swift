@@ -88,7 +88,7 @@ let package = Package(
         .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "TestKit"]),
         .testTarget(name: "OperatorTests", dependencies: ["leasehold", "ServiceKit", "TestKit"]),  // what the command prints
         .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "ScalerCore", "Kubernetes", "TestKit"]),
-        .testTarget(name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubeTestServer", "TestKit"]),
+        .testTarget(name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubeTestServer", "TestKit", logging]),
         .testTarget(name: "System", dependencies: ["TestKit"]),             // the built executables, for real
         .testTarget(name: "KubernetesSystem", dependencies: ["TestKit", "KubeTestServer"]),  // the same against an API server
     ],
