@@ -191,7 +191,8 @@ extension TransportFailure.Kind {
         case .connectionRefused: (.connectionRefused, "nobody listens there; is the server's address right, and is it up?")
         case .unreachable: (.unreachable, "check the server's address, routes and firewalls")
         case .nameNotResolved: (.nameNotResolved, "check the server's name and this machine's resolver")
-        case .tls: (.tls, "check certificate-authority, tls-server-name and the certificates' dates")
+        // Whoever looked at the certificate has said what to do.
+        case .tls: (.tls, "")
         case .connectionLost: (.connectionLost, "")
         case .timeout: (.timeout, "")
         case .credentials: (.credentials, "")

@@ -8,10 +8,12 @@ import NIOSSL
 ///
 /// Streams of a replaced client go on; it is shut down when the last of them has ended.
 actor HTTPConnections {
-    /// One client and how many requests use it.
+    /// One client, kept by whoever has a request on it; it is shut down when nobody does.
     final class Pool: Sendable {
         let client: HTTPClient
         init(_ client: HTTPClient) { self.client = client }
+        // Idle connections are closed; what that reports has no reader.
+        deinit { client.shutdown { _ in } }
     }
 
     /// What a connection is made with. A new token needs none.
@@ -24,47 +26,28 @@ actor HTTPConnections {
 
     private let group: any EventLoopGroup
     private var current: (key: Key, pool: Pool)?
-    private var users: [ObjectIdentifier: Int] = [:]
 
     static let connectTimeout = TimeAmount.seconds(10)
 
     init(group: any EventLoopGroup) { self.group = group }
 
-    /// The client to use; to be given back with ``release(_:isSound:)``.
+    /// The client to use for one request.
     func acquire(_ access: ServerAccess) throws(AccessError) -> Pool {
         let key = Key(server: access.server, trust: access.trust, serverName: access.serverName, certificate: access.certificate)
-        if let current, current.key == key {
-            users[ObjectIdentifier(current.pool), default: 0] += 1
-            return current.pool
-        }
+        if let current, current.key == key { return current.pool }
         let pool = Pool(try Self.client(access, group: group))
-        retire()
         current = (key, pool)
-        users[ObjectIdentifier(pool)] = 1
         return pool
     }
 
-    /// - Parameter isSound: false when the request did not come to its end: an HTTP/2 connection that swallowed it would swallow the
-    ///   next one too, so nobody begins another on that client.
-    func release(_ pool: Pool, isSound: Bool) {
-        let id = ObjectIdentifier(pool)
-        users[id, default: 1] -= 1
-        if !isSound, current?.pool === pool { retire() }
-        if users[id] == 0, current?.pool !== pool { shutDown(pool) }
+    /// A request on it did not come to its end: an HTTP/2 connection that swallowed one would swallow the next too, so nobody begins
+    /// another there.
+    func retire(_ pool: Pool) {
+        if current?.pool === pool { current = nil }
     }
 
     /// No request may use the current client any more.
-    func retire() {
-        guard let pool = current?.pool else { return }
-        current = nil
-        if users[ObjectIdentifier(pool), default: 0] == 0 { shutDown(pool) }
-    }
-
-    private func shutDown(_ pool: Pool) {
-        users[ObjectIdentifier(pool)] = nil
-        // Idle connections are closed; what that reports has no reader.
-        pool.client.shutdown { _ in }
-    }
+    func retire() { current = nil }
 
     // MARK: Making one
 

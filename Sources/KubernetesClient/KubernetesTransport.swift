@@ -122,17 +122,16 @@ struct APIStream: Sendable {
                 logger.warning("The API server is spoken to in a dangerous way", metadata: ["problem": "\(warning)"])
             }
             let pool = try await connections.acquire(access)
-            var isSound = false
+            // Without it the client could be shut down under its last request.
+            defer { withExtendedLifetime(pool) {} }
             do {
                 try await exchange(pool.client, access)
-                isSound = true
             } catch {
-                await connections.release(pool, isSound: isSound)
+                await connections.retire(pool)
                 // Given up: nobody waits to be told.
                 if Task.isCancelled { return }
                 return await fail(await explain(error, access))
             }
-            await connections.release(pool, isSound: isSound)
             await mailbox.put(.init(scope: scope, input: .ended(request.id)))
         } catch {
             await fail(TransportFailure(.credentials, error.description))

@@ -3,6 +3,7 @@ import CLinux
 import Kubernetes
 import NIOCore
 import NIOHTTP1
+import NIOHTTP2
 import NIOPosix
 import NIOSSL
 
@@ -21,6 +22,7 @@ extension TransportFailure {
         case let error as NIOSSLExtraError:
             self.init(.tls, "\(place): \(error == .failedToValidateHostname ? "the server's certificate is not for its name" : error.description.oneLine)")
         case let error as BoringSSLError: self.init(tls: error, server)
+        case is any NIOHTTP2Error: self.init(.connectionLost, "\(place) ended the stream before its answer was complete")
         case is HTTPParserError: self.init(.connectionLost, "\(place): what came is not HTTP, or ended in the middle")
         default: self.init(.other, "\(place): \(String(describing: error).oneLine)")  // open: whatever libraries throw
         }
@@ -31,7 +33,7 @@ extension TransportFailure {
     private init(errno: Int32, _ place: String) {
         let text = String(cString: strerror(errno))
         switch errno {
-        case ECONNREFUSED: self.init(.connectionRefused, "\(place) refuses connections: nothing listens there")
+        case ECONNREFUSED: self.init(.connectionRefused, "\(place) refuses connections")
         case ENETUNREACH, EHOSTUNREACH, EHOSTDOWN, ENETDOWN: self.init(.unreachable, "\(place) cannot be reached: \(text)")
         case ETIMEDOUT: self.init(.unreachable, "\(place) does not answer: \(text)")
         case ECONNRESET, EPIPE, ECONNABORTED: self.init(.connectionLost, "\(place) cut the connection: \(text)")

@@ -38,7 +38,7 @@ final class Shell {
     /// Serves what was saved, reads the source, and says ready; everything after that comes from the loop.
     init(_ service: Service) throws {
         self.service = service
-        source = try service.configuration.source.map { source throws(SystemError) in try DirectorySource(path: source.directory) }
+        source = try service.configuration.source?.directory.map { path throws(SystemError) in try DirectorySource(path: path) }
         let directory = "\(service.configuration.stateDirectory)/watcher"
         stateFile = StateFile(path: "\(directory)/endpoints")
         machine = WatcherMachine(

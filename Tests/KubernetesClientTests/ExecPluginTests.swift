@@ -6,14 +6,16 @@ import Testing
 @Suite struct ExecPlugins {
     /// Writes a plug-in that counts its runs, and a kubeconfig that uses it.
     private func provider(_ directory: Directory, _ script: String, more: String = "") throws -> AccessProvider {
-        try directory.write("plugin", "#!/bin/sh\necho run >> \(directory.path)/runs\n\(script)\n", mode: 0o700)
+        // A link: a script of our own would be busy for exec while any other test forks.
+        try FileManager.default.createSymbolicLink(atPath: "\(directory.path)/plugin", withDestinationPath: "/bin/sh")
+        try directory.write("script", "echo run >> \(directory.path)/runs\n\(script)\n", mode: 0o700)
         let file = try directory.kubeconfig(
             server: "https://127.0.0.1:6443",
             user: """
                 exec:
                   apiVersion: client.authentication.k8s.io/v1
                   command: ./plugin
-                  args: [get, token]
+                  args: [\(directory.path)/script, get, token]
                   env: [{ name: COLOUR, value: blue }]
                   installHint: get it from the shop
                   interactiveMode: IfAvailable
