@@ -42,7 +42,7 @@ final class Shell {
         let directory = "\(service.configuration.stateDirectory)/watcher"
         stateFile = StateFile(path: "\(directory)/endpoints")
         machine = WatcherMachine(
-            pools: service.configuration.poolSources, localPools: service.configuration.localPools, hasSource: source != nil,
+            pools: service.configuration.poolSources, localPools: service.configuration.localPools, source: source == nil ? .none : .directory,
             at: Instant(nanoseconds: monotonicNow()))
         consumers = try service.listen(.endpoints)
         workers = try service.listen(.workers)
@@ -122,7 +122,7 @@ final class Shell {
         case .fileLoaded: counters.filesRead += 1
         case .fileBroken: counters.filesBroken += 1
         case .restored, .fileRemoved, .scanCompleted, .directoryUnreadable, .settled, .workersLinkUp, .workersSaid, .workersLinkDown,
-            .reconfigured, .wokeUp:
+            .reconfigured, .kubernetesSaid, .kubernetesHealth, .kubernetesRestarted, .wokeUp:
             break
         }
     }

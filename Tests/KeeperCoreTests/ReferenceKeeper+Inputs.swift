@@ -237,6 +237,7 @@ extension ReferenceKeeper {
     private func told(_ message: EndpointsMessage) {
         switch message {
         case .source(let health): sourceIsUnknown = health.state == .unknown
+        case .propagated: break
         case .snapshotBegin: staged = []
         case .snapshotEnd:
             guard let messages = staged else { return }
@@ -280,7 +281,7 @@ extension ReferenceKeeper {
         case .remove(let pool, let id):
             workers[id]?.places[pool]?.isGone = true
             forgetWhatIsGone()
-        case .source, .snapshotBegin, .snapshotEnd: break
+        case .source, .snapshotBegin, .snapshotEnd, .propagated: break
         }
     }
 
