@@ -17,17 +17,20 @@ final class KubernetesSource {
     private var timer: LoopTimer?
     private var actions: [ReflectorAction] = []
     /// What the machine is to be told, in order; called at most once for each thing that happened.
-    private let tell: ([KubernetesNews]) -> Void
-    private var news: [KubernetesNews] = []
+    private let tell: ([News]) -> Void
+    private var news: [News] = []
     private var rate = EventRate()
+    /// What went wrong last, and when, also when it is over.
+    private(set) var lastError: (detail: String, at: Instant)?
 
-    enum KubernetesNews {
+    /// What reflectors have to say.
+    enum News {
         case update(WatchScope, ObjectUpdate)
-        case health(WatchScope, ReflectorHealth)
+        case health(WatchScope, ReflectorHealth, lastHeard: Instant?)
         case log(ReflectorNotice, WatchScope)
     }
 
-    init(_ configuration: KubernetesConfiguration, on loop: Loop, logger: Logger, tell: @escaping ([KubernetesNews]) -> Void) throws(SystemError) {
+    init(_ configuration: KubernetesConfiguration, on loop: Loop, logger: Logger, tell: @escaping ([News]) -> Void) throws(SystemError) {
         self.loop = loop
         self.logger = logger
         self.tell = tell
@@ -74,9 +77,12 @@ final class KubernetesSource {
             case .apply(let update):
                 if update.origin == .events { rate.add(update.changes.count, at: monotonicNow()) }
                 news.append(.update(scope, update))
-            case .health(let health): news.append(.health(scope, health))
+            case .health(let health): news.append(.health(scope, health, lastHeard: reflectors[scope]?.report.lastHeard))
             case .log(let notice): news.append(.log(notice, scope))
             }
+        }
+        if let problem = reflectors[scope]?.report.problem, problem.detail != lastError?.detail {
+            lastError = (problem.detail, Instant(nanoseconds: monotonicNow()))
         }
         actions.removeAll(keepingCapacity: true)
     }
