@@ -359,12 +359,12 @@ public struct WatcherMachine: Sendable {
     mutating func update(_ pool: PoolID, _ id: EndpointID, _ actions: inout [WatcherAction]) {
         let new = wanted(pool, id)
         if new?.isKept != true { kept[pool]?.remove(id) }
+        if !doubts.isEmpty, let endpoint = new?.endpoint { refuteDoubt(pool, endpoint, &actions) }
         let old = published[pool]?[id]
         guard new?.endpoint != old else { return }
         generation &+= 1
         if let endpoint = new?.endpoint {
             published[pool, default: [:]][id] = endpoint
-            if !doubts.isEmpty { refuteDoubt(pool, endpoint, &actions) }
             actions.append(.send(.upsert(pool: pool, endpoint)))
         } else {
             published[pool]?[id] = nil

@@ -6,15 +6,15 @@ import Wire
 
 /// The API server as the machine's source: what is complete, what is doubted, what is stale.
 @Suite struct KubernetesSourceTests {
-    static let scope = WatchScope.needed(for: [pool("web")])[0]
+    static let scope = WatchScope.needed(for: [Self.named("web")])[0]
     static let wall = Duration.seconds(1_795_000_000)
 
-    private func bench(_ pools: [PoolSource] = [pool("web")], _ policy: DoubtPolicy = DoubtPolicy()) -> Bench {
+    private func bench(_ pools: [PoolSource] = [Self.named("web")], _ policy: DoubtPolicy = DoubtPolicy()) -> Bench {
         Bench(pools: pools, source: .kubernetes(policy))
     }
 
     private func listed(_ bench: inout Bench, _ slices: EndpointSlice..., scope: WatchScope = scope, without gone: String...) {
-        let changes = slices.map { ObjectChange.upserted(.slice($0)) } + gone.map { .deleted(key($0)) }
+        let changes = slices.map { ObjectChange.upserted(.slice($0)) } + gone.map { .deleted(Self.key($0)) }
         bench.handle(
             .kubernetesSaid(scope, ObjectUpdate(.relist, changes), sinceEpoch: Self.wall), .kubernetesHealth(scope, .live, lastHeard: nil))
     }
@@ -24,13 +24,29 @@ import Wire
     }
 
     private func slice(_ name: String, _ hosts: ClosedRange<Int>, service: String = "web", trigger: String? = nil) -> EndpointSlice {
-        var slice = makeSlice(name, service: service, hosts.map { at("10.0.0.\($0)", uid: "uid-\(service)-\($0)") })
+        var slice = Self.slice(name, service: service, hosts.map { Self.at("10.0.0.\($0)", uid: "uid-\(service)-\($0)") })
         slice.metadata.lastChangeTriggerTime = trigger
         return slice
     }
 
+    private static func key(_ name: String) -> ObjectKey { ObjectKey(namespace: "shop", name: name) }
+
+    private static func at(_ address: String, uid: String, ready: Bool = true) -> EndpointSlice.Endpoint {
+        EndpointSlice.Endpoint(address: address, conditions: ready ? [.ready, .serving] : [.serving], uid: uid)
+    }
+
+    private static func slice(_ name: String, service: String = "web", _ endpoints: [EndpointSlice.Endpoint]) -> EndpointSlice {
+        EndpointSlice(
+            metadata: ObjectMetadata(key: key(name), serviceName: service), addressType: .ipv4, ports: [.init(name: "http", number: 80)],
+            endpoints: endpoints)
+    }
+
+    private static func named(_ name: String, namespace: String = "shop", port: PortReference = .name("http")) -> PoolSource {
+        PoolSource(name: name, service: ObjectKey(namespace: namespace, name: name), port: port)
+    }
+
     @Test func nothingIsServedBeforeEveryNeededScopeIsRead() {
-        let pools = [pool("web"), pool("api", service: "api", namespace: "other", port: .number(80))]
+        let pools = [Self.named("web"), Self.named("api", namespace: "other", port: .number(80))]
         var bench = bench(pools)
         let scopes = WatchScope.needed(for: pools)
         #expect(scopes.map(\.description) == ["endpointslices in namespace other", "endpointslices in namespace shop", "services in namespace other"])
@@ -49,7 +65,7 @@ import Wire
         listed(&bench, slice("a", 1...4))
         happened(&bench, .upserted(.slice(slice("a", 1...1))))
         #expect(bench.table() == ["10.0.0.1:80"], "a removal that was seen is no reason to doubt")
-        happened(&bench, .deleted(key("a")))
+        happened(&bench, .deleted(Self.key("a")))
         #expect(bench.table().isEmpty && bench.follower.health?.state == .live)
     }
 
@@ -93,7 +109,7 @@ import Wire
     @Test func notReadyIsBelievedAtOnce() {
         var bench = bench()
         listed(&bench, slice("a", 1...2))
-        listed(&bench, makeSlice("a", (1...2).map { at("10.0.0.\($0)", uid: "uid-web-\($0)", ready: false) }))
+        listed(&bench, Self.slice("a", (1...2).map { Self.at("10.0.0.\($0)", uid: "uid-web-\($0)", ready: false) }))
         #expect(bench.table() == ["10.0.0.1:80 unusable", "10.0.0.2:80 unusable"] && bench.machine.doubtedCount == 0)
     }
 
@@ -101,11 +117,11 @@ import Wire
     @Test func aSuccessorAtTheSameAddressEndsDoubt() {
         var bench = bench()
         listed(&bench, slice("a", 1...4))
-        listed(&bench, makeSlice("a", (3...6).map { at("10.0.0.\($0)", uid: "new-\($0)") }))
+        listed(&bench, Self.slice("a", (3...6).map { Self.at("10.0.0.\($0)", uid: "new-\($0)") }))
         #expect(bench.table() == (3...6).map { "10.0.0.\($0):80" }, "two of four are missing, two are replaced: no doubt")
         listed(&bench, without: "a")
         #expect(bench.table().count == 4)
-        happened(&bench, .upserted(.slice(makeSlice("b", [at("10.0.0.3", uid: "newest-3")]))))
+        happened(&bench, .upserted(.slice(Self.slice("b", [Self.at("10.0.0.3", uid: "newest-3")]))))
         #expect(bench.table().count == 4 && bench.machine.doubtedCount == 3)
         #expect(bench.follower.endpoints[PoolID(name: "web")]?[EndpointID(uid: "new-3")] == nil)
         bench.pass(.seconds(10))
@@ -146,13 +162,13 @@ import Wire
     @Test func anotherSelectorDoesNotEmptyAPool() {
         var bench = bench()
         listed(&bench, slice("a", 1...2))
-        let pools = [pool("web"), pool("api", service: "api")]
+        let pools = [Self.named("web"), Self.named("api")]
         bench.handle(.reconfigured(pools: pools, localPools: []))
         let scope = WatchScope.needed(for: pools)[0]
         #expect(scope.labelSelector == "kubernetes.io/service-name in (api,web)")
         #expect(bench.table().count == 2 && bench.follower.health?.state == .stale)
         // The old reflector's last words are nobody's.
-        happened(&bench, .deleted(key("a")))
+        happened(&bench, .deleted(Self.key("a")))
         #expect(bench.table().count == 2)
         listed(&bench, slice("a", 1...2), slice("b", 5...5, service: "api"), scope: scope)
         #expect(bench.table().count == 2 && bench.table("api").count == 1 && bench.follower.health?.state == .live)
