@@ -11,7 +11,7 @@ import Wire
 
 /// The process around the machine: the directory, the state file, consumers, the scaler, the clock.
 final class Shell {
-    let service: Service
+    let service: ServiceKit.Service
     let source: DirectorySource?
     /// Made once the rest stands: it speaks as soon as it is there.
     private(set) var kubernetes: KubernetesSource?
@@ -41,7 +41,7 @@ final class Shell {
     }
 
     /// Serves what was saved, reads the source, and says ready; everything after that comes from the loop.
-    init(_ service: Service) throws {
+    init(_ service: ServiceKit.Service) throws {
         self.service = service
         source = try service.configuration.source?.directory.map { path throws(SystemError) in try DirectorySource(path: path) }
         let directory = "\(service.configuration.stateDirectory)/watcher"
