@@ -5,6 +5,12 @@ public struct TestObject: Sendable {
         public var namespace: String
         public var name: String
 
+        public init(resource: Resource, namespace: String, name: String) {
+            self.resource = resource
+            self.namespace = namespace
+            self.name = name
+        }
+
         public static func < (a: Key, b: Key) -> Bool {
             (a.resource.rawValue, a.namespace, a.name) < (b.resource.rawValue, b.namespace, b.name)
         }
