@@ -9,6 +9,7 @@ import TestKit
 final class Cluster {
     let server: TestAPIServer
     let fleet: Fleet
+    private var markers = 0
 
     static let tls = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .appending(path: "Fixtures/kubernetes-tls").path()
@@ -167,6 +168,16 @@ final class Cluster {
             throw TestFailure(
                 "\(error); different: \(different.map { "\($0): has \(last[$0].map { "\($0)" } ?? "none"), wanted \(wanted[$0].map { "\($0)" } ?? "none")" })")
         }
+    }
+
+    /// Waits until the pool-keeper has taken everything that the server said before this.
+    func settle() throws {
+        let marker = "marker-\(markers)"
+        markers += 1
+        server.apply(.slice("shop", marker, of: "pods", ports: [.init("http", 1)], [.init(marker, ["127.0.0.2"], ready: false)]))
+        try fleet[.poolKeeper].wait("a marker") { try fleet.endpoints().contains { $0.uid == marker } }
+        server.delete(Self.key(marker))
+        try fleet[.poolKeeper].wait("the marker's end") { try !fleet.endpoints().contains { $0.uid == marker } }
     }
 
     // MARK: Reports
