@@ -57,7 +57,7 @@ let package = Package(
         .executableTarget(name: "microbenchmarks", dependencies: ["KeeperCore", "DispatcherCore", "CAllocations"], path: "Benchmarks/Micro"),
 
         // Tests.
-        .target(name: "TestKit", dependencies: ["Model", "Wire", "Linux"], path: "Tests/TestKit"),
+        .target(name: "TestKit", dependencies: ["Model", "Wire", "Kubernetes", "Linux"], path: "Tests/TestKit"),
         .testTarget(name: "ModelTests", dependencies: ["Model", "TestKit"]),
         .testTarget(name: "WireTests", dependencies: ["Wire", "TestKit"]),
         .testTarget(name: "KubernetesTests", dependencies: ["Kubernetes", "TestKit", yams]),

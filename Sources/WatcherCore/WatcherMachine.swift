@@ -18,7 +18,7 @@ public struct WatcherMachine: Sendable {
     /// The configured pools with a Service, by id.
     var pools: [PoolID: String]
     private var localPools: Set<PoolID>
-    private var directory = DirectoryFiles()
+    var directory = DirectoryFiles()
     /// What the API server said; nil with another source.
     var kubernetes: KubernetesObjects?
     let doubtPolicy: DoubtPolicy
@@ -35,7 +35,7 @@ public struct WatcherMachine: Sendable {
     /// Whether there is a whole state to serve, read or restored.
     public internal(set) var isKnown: Bool
     /// Why the directory cannot be read at the moment.
-    private var unreadable: String?
+    var unreadable: String?
     /// Since when what is served may differ from the source; nil while in step with it.
     var outOfStepSince: Instant?
     private var toldHealth: SourceHealth
@@ -49,7 +49,7 @@ public struct WatcherMachine: Sendable {
     /// Grows with every change of ``published``, also from life to life.
     public private(set) var generation: UInt64 = 0
 
-    private var nextScan: Instant
+    var nextScan: Instant
     /// When the state has to be written; never when the written one is right.
     private var saveDue = Instant.never
     private var nextSave: Instant
@@ -212,45 +212,6 @@ public struct WatcherMachine: Sendable {
         toldHealth = presentHealth
         actions.append(.log(.restored(endpoints: count, age: state.age)))
         actions.append(.greetAll)
-    }
-
-    private mutating func fileLoaded(_ name: String, _ manifest: Manifest, _ actions: inout [WatcherAction]) {
-        var notices: [WatcherNotice] = []
-        directory.load(name, manifest, into: &merge, &notices)
-        actions += notices.map(WatcherAction.log)
-    }
-
-    private mutating func fileBroken(_ name: String, _ problem: String, _ actions: inout [WatcherAction]) {
-        var notices: [WatcherNotice] = []
-        directory.markBroken(name, problem, &notices)
-        actions += notices.map(WatcherAction.log)
-    }
-
-    private mutating func fileRemoved(_ name: String, _ actions: inout [WatcherAction]) {
-        guard directory.has(name) else { return }
-        directory.remove(name, from: &merge)
-        actions.append(.log(.fileRemoved(name)))
-    }
-
-    private mutating func scanCompleted(_ files: Set<String>, _ now: Instant, _ actions: inout [WatcherAction]) {
-        for name in directory.names where !files.contains(name) { fileRemoved(name, &actions) }
-        if unreadable != nil {
-            unreadable = nil
-            actions.append(.log(.directoryReadable))
-        }
-        let isFirst = !isComplete
-        isComplete = true
-        settled(now, &actions)
-        nextScan = now + Self.scanInterval
-        guard isFirst else { return }
-        actions.append(.log(.sourceComplete(endpoints: published.values.reduce(0) { $0 + $1.count }, files: directory.names.count)))
-    }
-
-    private mutating func directoryUnreadable(_ why: String, _ now: Instant, _ actions: inout [WatcherAction]) {
-        if unreadable != why { actions.append(.log(.directoryUnreadable(why))) }
-        unreadable = why
-        nextScan = now + Self.retryInterval
-        tellHealth(now, &actions)
     }
 
     /// Carries what the source said into the feed.
