@@ -21,6 +21,9 @@ extension Reflector {
 
     /// Gives up a request whose time has come.
     mutating func overdue(_ call: Call, _ problem: ReflectorProblem, _ now: Instant, _ actions: inout [ReflectorAction]) {
+        if let head = call.head, !head.isSuccess {
+            return fail(failure(code: head.status, status: call.decoder?.status, head: head), now, &actions, isOver: false)
+        }
         if call.purpose == .watchList, fresh != nil, call.head != nil {
             giveUpWatchList("the end of the initial events did not come", &actions)
         }

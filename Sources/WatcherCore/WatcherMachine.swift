@@ -43,8 +43,6 @@ public struct WatcherMachine: Sendable {
     public internal(set) var propagation = LatencyHistogram()
     /// Lists that were not believed at once, since the start.
     public internal(set) var doubtsRaised: UInt64 = 0
-    /// The last change whose age was told, by slice.
-    var toldTriggers: [ObjectKey: String] = [:]
 
     /// Grows with every change of ``published``, also from life to life.
     public private(set) var generation: UInt64 = 0
@@ -85,10 +83,11 @@ public struct WatcherMachine: Sendable {
         merge = EndpointMerge(pools: pools, expectsSlices: kubernetes != nil)
         self.pools = Dictionary(pools.map { ($0.pool, $0.name) }, uniquingKeysWith: { first, _ in first })
         self.localPools = localPools
-        isComplete = !hasSource
-        isKnown = !hasSource
-        outOfStepSince = hasSource ? now : nil
-        toldHealth = hasSource ? SourceHealth(state: .unknown, detail: "the source has not been read yet") : SourceHealth(state: .live)
+        // Without a pool there is nothing to read.
+        isComplete = !hasSource || kubernetes?.isWhole == true
+        isKnown = isComplete
+        outOfStepSince = isComplete ? nil : now
+        toldHealth = isComplete ? SourceHealth(state: .live) : SourceHealth(state: .unknown, detail: "the source has not been read yet")
         nextScan = isScanned ? now : .never
         nextSave = now
         nextConfirm = now + Self.confirmInterval
@@ -263,14 +262,16 @@ public struct WatcherMachine: Sendable {
         kubernetes?.reconfigure(pools: sources)
         kubernetes?.replay(into: &merge)
         doubts.keep(only: Set(pools.keys))
-        guard isComplete else { return }
-        var feed: [WatcherAction] = []
-        commit(&feed, &actions)
-        for pool in published.keys.sorted() {
-            for id in (published[pool] ?? [:]).keys.sorted() { update(pool, id, &feed) }
+        if isComplete {
+            var feed: [WatcherAction] = []
+            commit(&feed, &actions)
+            for pool in published.keys.sorted() {
+                for id in (published[pool] ?? [:]).keys.sorted() { update(pool, id, &feed) }
+            }
+            actions += feed
         }
-        actions += feed
-        if kubernetes != nil { tellHealth(now, &actions) }
+        // What is not needed any more is not waited for.
+        kubernetesMoved(isList: false, now, &actions)
     }
 
     // MARK: Local workers

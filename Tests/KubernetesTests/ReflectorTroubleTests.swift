@@ -47,6 +47,79 @@ import Testing
         #expect(talk.request != nil)
     }
 
+    /// A refusal whose reasons never come, or come for ever, is a refusal.
+    @Test(arguments: [true, false]) func aRefusalThatDoesNotEndCounts(_ dribbles: Bool) {
+        var talk = Talk.watching()
+        talk.fail(.connectionLost)
+        talk.waitForRequest()
+        talk.answer(503)
+        for _ in 0..<9 {
+            talk.pass(.seconds(1))
+            if dribbles { talk.say(.received(talk.id, [0x20])) }
+        }
+        #expect(talk.request != nil)
+        talk.pass(.seconds(1))
+        #expect(talk.request == nil && talk.reflector.report.problem?.kind == .serverError)
+    }
+
+    /// Bytes that dribble in are no reason to wait for a list for ever.
+    @Test func aListHasItsTime() {
+        var talk = Talk()
+        talk.say(.started)
+        talk.refuse(422)
+        talk.answer()
+        for _ in 0..<11 where talk.request != nil {
+            talk.say(.received(talk.id, [0x20]))
+            talk.pass(.seconds(59))
+        }
+        #expect(talk.request == nil && talk.reflector.report.problem?.kind == .timeout)
+    }
+
+    @Test(arguments: [500, 502, 503, 504]) func aServerInTroubleIsAskedAgainFromTheSamePlace(_ status: Int) {
+        var talk = Talk.watching()
+        talk.fail(.connectionLost)
+        talk.waitForRequest()
+        for _ in 0..<4 {
+            talk.refuse(status, body: status == 502 ? "<html>Bad Gateway</html>" : #"{"code":\#(status),"message":"etcd is away"}"#)
+            talk.waitForRequest()
+            #expect(talk.query("resourceVersion") == "100" && talk.query("sendInitialEvents") == nil && talk.names == ["a", "b"])
+        }
+        #expect(talk.reflector.report.errors == [.connectionLost: 1, .serverError: 4])
+        // In the middle of a watch, too.
+        talk.answer()
+        talk.receive([Talk.event("ADDED", "c", 101), Talk.error(status, "InternalError")])
+        talk.waitForRequest()
+        #expect(talk.query("resourceVersion") == "101" && talk.names == ["a", "b", "c"])
+    }
+
+    @Test func aServerThatIsNoneIsNamed() {
+        var talk = Talk()
+        talk.say(.started)
+        talk.refuse(404, body: "404 page not found")
+        #expect(talk.reflector.report.problem?.kind == .notFound)
+        guard case .unknown(.some(let why)) = talk.health else { return #expect(Bool(false), "\(talk.health)") }
+        #expect(why.contains("is this the base URL of an API server"))
+    }
+
+    /// Many watchers that lost one server do not come back together: pauses are spread over all of their bound.
+    @Test func pausesAreSpread() {
+        var pauses: [Duration] = []
+        for seed in 0..<400 {
+            var talk = Talk.watching(seed: UInt64(seed))
+            for _ in 0..<7 {
+                talk.fail(.connectionRefused)
+                talk.waitForRequest()
+            }
+            talk.fail(.connectionRefused)
+            pauses.append(talk.waitForRequest())
+        }
+        #expect(pauses.allSatisfy { $0 <= .seconds(30) })
+        for tenth in 0..<10 {
+            let count = pauses.filter { .seconds(tenth * 3) < $0 && $0 <= .seconds(tenth * 3 + 3) }.count
+            #expect((15...80).contains(count), "\(count) of 400 between \(tenth * 3) and \(tenth * 3 + 3) s")
+        }
+    }
+
     @Test func echoesOfAGivenUpRequestAreIgnored() {
         var talk = Talk.watching()
         let old = talk.id
