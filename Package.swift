@@ -72,7 +72,9 @@ let package = Package(
         .executableTarget(name: "microbenchmarks", dependencies: ["KeeperCore", "DispatcherCore", "CAllocations"], path: "Benchmarks/Micro"),
 
         // Tests.
-        .target(name: "TestKit", dependencies: ["Model", "Wire", "Linux"], path: "Tests/TestKit"),
+// What the executables do with a large cluster, for scripts/bench-kubernetes.
+        .executableTarget(name: "kubernetes-bench", dependencies: ["TestKit", "KubeTestServer"], path: "Benchmarks/Kubernetes"),
+        .target(name: "TestKit", dependencies: ["Model", "Wire", "Kubernetes", "Linux"], path: "Tests/TestKit"),
         .target(name: "KubeTestServer", dependencies: [                     // an API server that misbehaves as a test says
             nioCore, nioPosix, nioHTTP1, nioHTTP2, nioSSL,
         ], path: "Tests/KubeTestServer"),

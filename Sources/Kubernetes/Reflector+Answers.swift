@@ -30,7 +30,8 @@ extension Reflector {
     mutating func received(_ id: APIRequest.ID, _ bytes: [UInt8], _ now: Instant, _ actions: inout [ReflectorAction]) {
         guard var call = current(id), var decoder = call.decoder else { return }
         counts.bytes &+= UInt64(bytes.count)
-        call.heardAt = now
+        // A refusal has its time, however much it says.
+        if call.head?.isSuccess == true { call.heardAt = now }
         // The decoder has one owner at a time: two would copy what it holds.
         call.decoder = nil
         phase = .idle

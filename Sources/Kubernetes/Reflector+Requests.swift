@@ -60,26 +60,34 @@ extension Reflector {
 
     /// When a request has to be given up, and what that is to be called.
     func deadline(of call: Call) -> (at: Instant, problem: ReflectorProblem) {
-        guard call.head != nil else {
+        guard let head = call.head else {
             return (
                 call.sentAt + Self.headLimit,
                 ReflectorProblem(.timeout, "the server did not answer within \(Self.headLimit.components.seconds) s (\(scope))")
             )
         }
-        let silence: Duration
-        switch call.purpose {
-        case .page: silence = Self.listSilenceLimit
-        case .watchList where fresh != nil: silence = Self.listSilenceLimit
-        case .watch, .watchList: silence = sendsBookmarks ? Self.watchSilenceLimit : .seconds(3600)
+        if !head.isSuccess {
+            return (call.heardAt + Self.refusalLimit, ReflectorProblem(.other, "a refusal did not come to its end (\(scope))"))
         }
-        let overdue = call.endsAt + Self.watchGrace
-        if call.heardAt + silence <= overdue {
+        let silence: Duration
+        let isList: Bool
+        switch call.purpose {
+        case .page: (silence, isList) = (Self.listSilenceLimit, true)
+        case .watchList where fresh != nil: (silence, isList) = (Self.listSilenceLimit, true)
+        case .watch, .watchList: (silence, isList) = (sendsBookmarks ? Self.watchSilenceLimit : .seconds(3600), false)
+        }
+        let end = isList ? call.sentAt + Self.listLimit : call.endsAt + Self.watchGrace
+        if call.heardAt + silence <= end {
+            let word = isList ? "in the middle of a list" : "not even a bookmark"
             return (
                 call.heardAt + silence,
-                ReflectorProblem(.silent, "the server said nothing for \(silence.components.seconds) s, not even a bookmark (\(scope))")
+                ReflectorProblem(.silent, "the server said nothing for \(silence.components.seconds) s, \(word) (\(scope))")
             )
         }
-        return (overdue, ReflectorProblem(.silent, "the server did not end a watch at its time (\(scope))"))
+        if isList {
+            return (end, ReflectorProblem(.timeout, "a list was not complete within \(Self.listLimit.components.seconds) s (\(scope))"))
+        }
+        return (end, ReflectorProblem(.silent, "the server did not end a watch at its time (\(scope))"))
     }
 
     /// When a watch that has said nothing counts as one that works.

@@ -21,6 +21,9 @@ extension Reflector {
 
     /// Gives up a request whose time has come.
     mutating func overdue(_ call: Call, _ problem: ReflectorProblem, _ now: Instant, _ actions: inout [ReflectorAction]) {
+        if let head = call.head, !head.isSuccess {
+            return fail(failure(code: head.status, status: call.decoder?.status, head: head), now, &actions, isOver: false)
+        }
         if call.purpose == .watchList, fresh != nil, call.head != nil {
             giveUpWatchList("the end of the initial events did not come", &actions)
         }
@@ -41,7 +44,7 @@ extension Reflector {
         if status?.isExpired == true || code == 410 { return expired(said) }
         if status?.isTooLargeResourceVersion == true { return tooLarge(said, retryAfter) }
         switch code {
-        case 401: return Failure(ReflectorProblem(.unauthorized, "\(said): the server does not accept the credentials (\(scope))"))
+        case 401: return Failure(ReflectorProblem(.unauthorized, "\(said): the server does not accept the credentials; renew the token or certificate that the kubeconfig or service account gives (\(scope))"))
         case 403:
             let group = scope.resource.group.isEmpty ? scope.resource.plural : "\(scope.resource.plural).\(scope.resource.group)"
             let place = scope.namespace.map { "namespace \($0)" } ?? "all namespaces"
@@ -174,7 +177,7 @@ extension Reflector {
     mutating func credentialsRenewed(_ now: Instant, _ actions: inout [ReflectorAction]) {
         guard case .renewing = phase else { return }
         if refusals <= 1 { return call(now, &actions) }
-        wait(problem ?? ReflectorProblem(.unauthorized, "the server does not accept the credentials (\(scope))"), retryAfter: nil, now, &actions)
+        wait(problem ?? ReflectorProblem(.unauthorized, "the server does not accept the credentials; renew the token or certificate that the kubeconfig or service account gives (\(scope))"), retryAfter: nil, now, &actions)
     }
 
     mutating func credentialsFailed(_ why: String, _ now: Instant, _ actions: inout [ReflectorAction]) {

@@ -125,7 +125,10 @@ public struct Reflector: Sendable {
     public static let watchGrace: Duration = .seconds(15)
     /// A watch that ends sooner and said nothing is no watch.
     public static let shortWatch: Duration = .seconds(1)
-    static let listLimit: Duration = .seconds(600)
+    /// From the request to the end of a list, or of one of its pages.
+    public static let listLimit: Duration = .seconds(600)
+    /// From the head of a refusal to its end, which only says more about it.
+    public static let refusalLimit: Duration = .seconds(10)
     static let renewalLimit: Duration = .seconds(60)
     /// Objects in a page, where the server reads from its database.
     static let pageSize = 500

@@ -47,8 +47,11 @@ struct KubernetesObjects: Sendable {
         return true
     }
 
-    /// Takes a change of a scope's objects. False if nobody needs this scope (any more).
-    mutating func take(_ scope: WatchScope, _ update: ObjectUpdate, into merge: inout EndpointMerge) -> Bool {
+    /// Takes a change of a scope's objects, and gives the times at which what happened to slices began, where they tell one that is
+    /// new. False if nobody needs this scope (any more).
+    mutating func take(
+        _ scope: WatchScope, _ update: ObjectUpdate, into merge: inout EndpointMerge, _ triggers: inout [String]
+    ) -> Bool {
         guard var state = scopes.removeValue(forKey: scope) else { return false }
         defer { scopes[scope] = state }
         for change in update.changes {
@@ -58,7 +61,13 @@ struct KubernetesObjects: Sendable {
                 orphans[scope.resource]?.remove(object.key)
                 switch object {
                 case .slice(let slice):
-                    slices[slice.key] = slice
+                    let trigger = slice.metadata.lastChangeTriggerTime
+                    let old = slices.updateValue(slice, forKey: slice.key)
+                    switch update.origin {
+                    case .events: if let trigger, trigger != old?.metadata.lastChangeTriggerTime { triggers.append(trigger) }
+                    // What a list says may have happened at any time.
+                    case .relist: break
+                    }
                     merge.upsert(slice)
                 case .service(let service):
                     services[service.key] = service

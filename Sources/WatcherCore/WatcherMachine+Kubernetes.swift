@@ -7,26 +7,41 @@ extension WatcherMachine {
         _ scope: WatchScope, _ update: ObjectUpdate, _ sinceEpoch: Duration, _ now: Instant, _ actions: inout [WatcherAction]
     ) {
         guard var objects = kubernetes.take() else { return }
-        let isNeeded = objects.take(scope, update, into: &merge)
-        var isList = update.origin == .relist
-        let isWhole = objects.isWhole
-        if isNeeded, isWhole, objects.hasOrphans {
-            objects.releaseOrphans(from: &merge)
-            // Whatever goes with them nobody saw go.
+        var triggers: [String] = []
+        let isNeeded = objects.take(scope, update, into: &merge, &triggers)
+        kubernetes = objects
+        if !isNeeded { return }
+        kubernetesMoved(isList: update.origin == .relist, now, &actions)
+        guard isComplete else { return }
+        // Behind what they are the ages of, so that who hears them has heard that.
+        for trigger in triggers {
+            guard let began = Duration(sinceEpochOf: trigger) else { continue }
+            let age = max(.zero, sinceEpoch - began)
+            propagation.add(age)
+            actions.append(.send(.propagated(age: age)))
+        }
+    }
+
+    /// What the API server said, or what of it is needed, has changed: carries it into the feed.
+    ///
+    /// - Parameter isList: whether something may be missing that nobody saw go.
+    mutating func kubernetesMoved(isList: Bool, _ now: Instant, _ actions: inout [WatcherAction]) {
+        guard let isWhole = kubernetes?.isWhole else { return }
+        var isList = isList
+        if isWhole, kubernetes?.hasOrphans == true {
+            kubernetes?.releaseOrphans(from: &merge)
             isList = true
         }
-        kubernetes = objects
         // Half a first reading is no state. Later, what one scope says does not wait for another.
-        guard isNeeded, isComplete || isWhole else { return }
+        guard isComplete || isWhole else { return }
         let isFirst = !isComplete
         isComplete = true
         let wasKnown = isKnown
         isKnown = true
         var feed: [WatcherAction] = []
-        if isList { doubt(isWhole, now, &actions) }
+        if isList { doubt(now, &actions) }
         commit(&feed, &actions)
         if isWhole { releaseKept(where: { !$0.isLocal }, &feed) }
-        tellAge(of: update, sinceEpoch, &feed)
         tellHealth(now, &feed)
         if wasKnown {
             actions += feed
@@ -55,22 +70,24 @@ extension WatcherMachine {
     /// A list was read to its end: if it lacks too much of a pool, that stays in force for a while.
     ///
     /// Called before what it says is carried into the feed, so that what is in doubt never leaves it.
-    private mutating func doubt(_ isWhole: Bool, _ now: Instant, _ actions: inout [WatcherAction]) {
+    private mutating func doubt(_ now: Instant, _ actions: inout [WatcherAction]) {
         for pool in published.keys.sorted() {
             guard let name = pools[pool] else { continue }
             var (missing, count): ([Endpoint], Int) = ([], 0)
-            var present: Set<SocketAddress> = []
             for endpoint in (published[pool] ?? [:]).values where !endpoint.isLocal {
                 count += 1
-                if merge.endpoint(endpoint.id, in: pool) == nil, !doubts.has(endpoint.id, in: pool) { missing.append(endpoint) }
+                if merge.endpoint(endpoint.id, in: pool) == nil { missing.append(endpoint) }
             }
-            if missing.isEmpty || !isWhole { continue }
-            for endpoint in merge.endpoints(of: pool) { present.formUnion(endpoint.addresses) }
+            if missing.isEmpty { continue }
             // Who is replaced at the same address is not missing, and must not be served beside the successor.
+            let present = Set(merge.endpoints(of: pool).flatMap(\.addresses))
             missing.removeAll { !present.isDisjoint(with: $0.addresses) }
-            guard missing.count * 100 > doubtPolicy.percent * count || missing.count == count, !missing.isEmpty else { continue }
+            // Those in doubt already count: one list after the other could take a pool away in pieces.
+            guard missing.count * 100 > doubtPolicy.percent * count || missing.count == count else { continue }
+            let new = missing.filter { !doubts.has($0.id, in: pool) }
+            if new.isEmpty { continue }
             doubtsRaised += 1
-            doubts.raise(missing, in: pool, until: now + doubtPolicy.hold)
+            doubts.raise(new, in: pool, until: now + doubtPolicy.hold)
             actions.append(.log(.doubted(pool: name, missing: missing.count, of: count, hold: doubtPolicy.hold)))
         }
     }
@@ -95,29 +112,5 @@ extension WatcherMachine {
             actions.append(.log(.doubtConfirmed(pool: pools[pool] ?? "", removed: ids.count)))
         }
         tellHealth(now, &actions)
-    }
-
-    // MARK: Propagation
-
-    /// How long ago the changes that were just told began, once for each slice whose trigger is new.
-    private mutating func tellAge(of update: ObjectUpdate, _ sinceEpoch: Duration, _ actions: inout [WatcherAction]) {
-        for change in update.changes {
-            switch change {
-            case .deleted(let key): toldTriggers[key] = nil
-            case .upserted(.service): break
-            case .upserted(.slice(let slice)):
-                guard let trigger = slice.metadata.lastChangeTriggerTime, toldTriggers.updateValue(trigger, forKey: slice.key) != trigger
-                else { continue }
-                switch update.origin {
-                // What a list says may have happened at any time.
-                case .relist: continue
-                case .events: break
-                }
-                guard let began = Duration(sinceEpochOf: trigger) else { continue }
-                let age = max(.zero, sinceEpoch - began)
-                propagation.add(age)
-                actions.append(.send(.propagated(age: age)))
-            }
-        }
     }
 }

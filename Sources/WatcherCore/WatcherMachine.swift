@@ -18,7 +18,7 @@ public struct WatcherMachine: Sendable {
     /// The configured pools with a Service, by id.
     var pools: [PoolID: String]
     private var localPools: Set<PoolID>
-    private var directory = DirectoryFiles()
+    var directory = DirectoryFiles()
     /// What the API server said; nil with another source.
     var kubernetes: KubernetesObjects?
     let doubtPolicy: DoubtPolicy
@@ -35,7 +35,7 @@ public struct WatcherMachine: Sendable {
     /// Whether there is a whole state to serve, read or restored.
     public internal(set) var isKnown: Bool
     /// Why the directory cannot be read at the moment.
-    private var unreadable: String?
+    var unreadable: String?
     /// Since when what is served may differ from the source; nil while in step with it.
     var outOfStepSince: Instant?
     private var toldHealth: SourceHealth
@@ -43,13 +43,11 @@ public struct WatcherMachine: Sendable {
     public internal(set) var propagation = LatencyHistogram()
     /// Lists that were not believed at once, since the start.
     public internal(set) var doubtsRaised: UInt64 = 0
-    /// The last change whose age was told, by slice.
-    var toldTriggers: [ObjectKey: String] = [:]
 
     /// Grows with every change of ``published``, also from life to life.
     public private(set) var generation: UInt64 = 0
 
-    private var nextScan: Instant
+    var nextScan: Instant
     /// When the state has to be written; never when the written one is right.
     private var saveDue = Instant.never
     private var nextSave: Instant
@@ -85,10 +83,11 @@ public struct WatcherMachine: Sendable {
         merge = EndpointMerge(pools: pools, expectsSlices: kubernetes != nil)
         self.pools = Dictionary(pools.map { ($0.pool, $0.name) }, uniquingKeysWith: { first, _ in first })
         self.localPools = localPools
-        isComplete = !hasSource
-        isKnown = !hasSource
-        outOfStepSince = hasSource ? now : nil
-        toldHealth = hasSource ? SourceHealth(state: .unknown, detail: "the source has not been read yet") : SourceHealth(state: .live)
+        // Without a pool there is nothing to read.
+        isComplete = !hasSource || kubernetes?.isWhole == true
+        isKnown = isComplete
+        outOfStepSince = isComplete ? nil : now
+        toldHealth = isComplete ? SourceHealth(state: .live) : SourceHealth(state: .unknown, detail: "the source has not been read yet")
         nextScan = isScanned ? now : .never
         nextSave = now
         nextConfirm = now + Self.confirmInterval
@@ -214,45 +213,6 @@ public struct WatcherMachine: Sendable {
         actions.append(.greetAll)
     }
 
-    private mutating func fileLoaded(_ name: String, _ manifest: Manifest, _ actions: inout [WatcherAction]) {
-        var notices: [WatcherNotice] = []
-        directory.load(name, manifest, into: &merge, &notices)
-        actions += notices.map(WatcherAction.log)
-    }
-
-    private mutating func fileBroken(_ name: String, _ problem: String, _ actions: inout [WatcherAction]) {
-        var notices: [WatcherNotice] = []
-        directory.markBroken(name, problem, &notices)
-        actions += notices.map(WatcherAction.log)
-    }
-
-    private mutating func fileRemoved(_ name: String, _ actions: inout [WatcherAction]) {
-        guard directory.has(name) else { return }
-        directory.remove(name, from: &merge)
-        actions.append(.log(.fileRemoved(name)))
-    }
-
-    private mutating func scanCompleted(_ files: Set<String>, _ now: Instant, _ actions: inout [WatcherAction]) {
-        for name in directory.names where !files.contains(name) { fileRemoved(name, &actions) }
-        if unreadable != nil {
-            unreadable = nil
-            actions.append(.log(.directoryReadable))
-        }
-        let isFirst = !isComplete
-        isComplete = true
-        settled(now, &actions)
-        nextScan = now + Self.scanInterval
-        guard isFirst else { return }
-        actions.append(.log(.sourceComplete(endpoints: published.values.reduce(0) { $0 + $1.count }, files: directory.names.count)))
-    }
-
-    private mutating func directoryUnreadable(_ why: String, _ now: Instant, _ actions: inout [WatcherAction]) {
-        if unreadable != why { actions.append(.log(.directoryUnreadable(why))) }
-        unreadable = why
-        nextScan = now + Self.retryInterval
-        tellHealth(now, &actions)
-    }
-
     /// Carries what the source said into the feed.
     mutating func settled(_ now: Instant, _ actions: inout [WatcherAction]) {
         // Half a first reading is no state: an endpoint that is not there yet would look removed.
@@ -302,14 +262,16 @@ public struct WatcherMachine: Sendable {
         kubernetes?.reconfigure(pools: sources)
         kubernetes?.replay(into: &merge)
         doubts.keep(only: Set(pools.keys))
-        guard isComplete else { return }
-        var feed: [WatcherAction] = []
-        commit(&feed, &actions)
-        for pool in published.keys.sorted() {
-            for id in (published[pool] ?? [:]).keys.sorted() { update(pool, id, &feed) }
+        if isComplete {
+            var feed: [WatcherAction] = []
+            commit(&feed, &actions)
+            for pool in published.keys.sorted() {
+                for id in (published[pool] ?? [:]).keys.sorted() { update(pool, id, &feed) }
+            }
+            actions += feed
         }
-        actions += feed
-        if kubernetes != nil { tellHealth(now, &actions) }
+        // What is not needed any more is not waited for.
+        kubernetesMoved(isList: false, now, &actions)
     }
 
     // MARK: Local workers

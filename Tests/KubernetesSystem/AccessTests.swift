@@ -23,7 +23,7 @@ import Testing
             repairs: { try $0.kubeconfig() }),
         Trouble(
             testDescription: "expired token",
-            line: "Unauthorized: the server does not accept the credentials (endpointslices in namespace shop)",
+            line: "Unauthorized: the server does not accept the credentials; renew the token or certificate that the kubeconfig or service account gives (endpointslices in namespace shop)",
             kind: "unauthorized", breaks: { $0.server.behave { $0.tokens = ["renewed": "me"] } },
             repairs: { try $0.kubeconfig { $0.user = "token: renewed" } }),
         Trouble(

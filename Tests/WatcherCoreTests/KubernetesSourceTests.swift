@@ -106,6 +106,32 @@ import Wire
         #expect(bench.machine.doubtedCount == kept && bench.table().count == 10 - removed + kept)
     }
 
+    /// What one list lacks and what the next one lacks add up, and each is kept for its own time.
+    @Test func doubtsAddUp() {
+        var bench = bench()
+        listed(&bench, slice("a", 1...10))
+        listed(&bench, slice("a", 7...10))
+        #expect(bench.machine.doubtedCount == 6)
+        bench.pass(.seconds(9))
+        listed(&bench, without: "a")
+        #expect(bench.table().count == 10 && bench.machine.doubtedCount == 10)
+        bench.pass(.seconds(1))
+        bench.handle(.wokeUp)
+        #expect(bench.table().count == 4 && bench.machine.doubtedCount == 4 && bench.follower.health?.state == .stale)
+        bench.pass(.seconds(9))
+        bench.handle(.wokeUp)
+        #expect(bench.table().isEmpty && bench.follower.health?.state == .live)
+    }
+
+    /// One namespace is not readable yet: that is no reason to believe an empty list of another.
+    @Test func doubtDoesNotWaitForOtherScopes() {
+        var bench = bench()
+        listed(&bench, slice("a", 1...4))
+        bench.handle(.reconfigured(pools: [Self.named("web"), Self.named("api", namespace: "other")], localPools: []))
+        listed(&bench, without: "a")
+        #expect(bench.table().count == 4 && bench.machine.doubtedCount == 4)
+    }
+
     @Test func notReadyIsBelievedAtOnce() {
         var bench = bench()
         listed(&bench, slice("a", 1...2))
@@ -175,6 +201,29 @@ import Wire
         bench.handle(.kubernetesRestarted)
         listed(&bench, slice("b", 5...5, service: "api"), scope: scope)
         #expect(bench.machine.doubtedCount == 2, "a new server that does not know a pool is doubted")
+    }
+
+    /// The namespace that could not be read is configured away: the rest is complete without another word.
+    @Test func whatIsNotNeededAnyMoreIsNotWaitedFor() {
+        let pools = [Self.named("web"), Self.named("api", namespace: "other")]
+        var bench = bench(pools)
+        let scopes = WatchScope.needed(for: pools)
+        listed(&bench, slice("a", 1...2), scope: scopes[1])
+        bench.handle(.kubernetesHealth(scopes[0], .unknown("forbidden"), lastHeard: nil))
+        #expect(bench.follower.health?.detail == "forbidden")
+        bench.handle(.reconfigured(pools: [Self.named("web")], localPools: []))
+        #expect(bench.table().count == 2 && bench.follower.health?.state == .live)
+    }
+
+    @Test func withoutPoolsThereIsNothingToWaitFor() {
+        var bench = bench([])
+        #expect(bench.machine.isKnown && bench.follower.health?.state == .live)
+        bench.handle(.reconfigured(pools: [Self.named("web")], localPools: []))
+        #expect(bench.follower.health?.state == .stale)
+        listed(&bench, slice("a", 1...2))
+        #expect(bench.table().count == 2 && bench.follower.health?.state == .live)
+        bench.handle(.reconfigured(pools: [], localPools: []))
+        #expect(bench.table().isEmpty && bench.follower.health?.state == .live && bench.machine.objectCount == 0)
     }
 
     @Test func agesOfChangesAreToldOnce() {
