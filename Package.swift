@@ -92,7 +92,9 @@ let package = Package(
         .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "ScalerCore", "Kubernetes", "TestKit"]),
         .testTarget(name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubeTestServer", "TestKit", logging]),
         .testTarget(name: "System", dependencies: ["TestKit"]),             // the built executables, for real
-        .testTarget(name: "KubernetesSystem", dependencies: ["TestKit", "KubeTestServer"]),  // the same against an API server
+        .testTarget(name: "KubernetesSystem", dependencies: [                // the same against an API server
+            "TestKit", "KubeTestServer", "KubernetesClient", httpClient, nioCore, nioHTTP1, nioPosix,
+        ]),
     ],
     swiftLanguageModes: [.v6]
 )

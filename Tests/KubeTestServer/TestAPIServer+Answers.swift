@@ -41,6 +41,8 @@ extension TestAPIServer {
                         .utf8), type: "application/json")
         case ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"): review(request, behaviour, outlet)
         case ("GET", _): read(request, behaviour, user, codec, outlet)
+        case ("POST", _), ("PUT", _), ("DELETE", _):
+            if !write(request, outlet) { fail(outlet, codec, 404, "NotFound", "the server could not find the requested resource") }
         default: fail(outlet, codec, 404, "NotFound", "the server could not find the requested resource")
         }
     }

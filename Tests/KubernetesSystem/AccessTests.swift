@@ -47,6 +47,8 @@ import Testing
             repairs: { try $0.kubeconfig() }),
     ]
 
+    static let wrongNamespace = "Pool pods gets nothing: there is no EndpointSlice of Service shopp/pods; check its namespace and name"
+
     private static func line(_ text: String, _ cluster: Cluster) -> String {
         text.replacing("PORT", with: "\(cluster.server.port)").replacing("DIRECTORY", with: cluster.fleet.directory).replacing("TLS", with: Cluster.tls)
     }
@@ -103,7 +105,7 @@ import Testing
         try cluster.fleet.start()
         try cluster.waitSource("the list") { $0.state == "live" }
         let (shown, _) = try cluster.fleet.leasehold("show", "source")
-        #expect(shown.contains("Pool pods gets nothing: there is no EndpointSlice of Service shopp/pods; check its namespace and name\n"), "\(shown)")
+        #expect(shown.contains("\(Self.wrongNamespace)\n"), "\(shown)")
         // Repaired by making it: no restart of anybody.
         let worker = cluster.fleet.own(try TestWorker(http: { _, _ in Reply.ok("there") }))
         cluster.server.apply(
