@@ -18,10 +18,10 @@ SECONDS_PER_TARGET ?= 60
 
 EXECUTABLES := leasehold leasehold-watcher leasehold-pool-keeper leasehold-dispatcher leasehold-scaler leasehold-example-worker
 
-.PHONY: help build demo test bench docs install check fuzz clean
+.PHONY: help build demo test test-kubernetes bench docs install check fuzz clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
 
 build: ## build everything, optimised, into .build/release
 	@scripts/bootstrap build
@@ -40,6 +40,11 @@ test: ## all tests: the rules, the machines, the simulation, the real executable
 	@$(MAKE) --no-print-directory check
 	swift build --build-tests
 	LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --parallel $(if $(FILTER),--filter $(FILTER))
+
+test-kubernetes: ## the live suite, against the cluster of KUBECONFIG, in a namespace of its own; skipped by name without
+	@scripts/bootstrap build
+	swift build --build-tests
+	LEASEHOLD_LIVE=1 LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --filter KubernetesSystem.LiveTests
 
 bench: ## measure against HAProxy in the same run: table here, JSON in bench-results/
 	@scripts/bootstrap build

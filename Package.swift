@@ -8,6 +8,12 @@ let collections = Target.Dependency.product(name: "Collections", package: "swift
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+let httpClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 
 /// Every value of the two hot processes has one owner, so accesses cannot overlap; the check of that costs a tenth of their user time.
 let unchecked: [SwiftSetting] = [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
@@ -20,7 +26,11 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),  // the example worker only
+        // Only the watcher's Kubernetes client, the example worker and the tests' API server link what follows.
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     ],
     targets: [
         // Pure: values that decide. No sockets, clocks, logging, tasks or Foundation.
@@ -41,14 +51,19 @@ let package = Package(
             "Model", "Wire", "Linux", "Systemd", logging, arguments, yams,
         ]),
 
+        .target(name: "KubernetesClient", dependencies: [                   // access to an API server, and its streams on a loop
+            "Model", "Kubernetes", "Linux", httpClient, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioSSL, logging, yams,
+        ]),
+
         // The processes.
-        .executableTarget(name: "leasehold-watcher", dependencies: ["WatcherCore", "Kubernetes", "ServiceKit", arguments, yams]),
+        .executableTarget(name: "leasehold-watcher", dependencies: [
+            "WatcherCore", "Kubernetes", "KubernetesClient", "ServiceKit", arguments, yams,
+        ]),
         .executableTarget(name: "leasehold-pool-keeper", dependencies: ["KeeperCore", "ServiceKit", arguments], swiftSettings: unchecked),
         .executableTarget(name: "leasehold-dispatcher", dependencies: ["DispatcherCore", "ServiceKit", arguments], swiftSettings: unchecked),
         .executableTarget(name: "leasehold-scaler", dependencies: ["ScalerCore", "ServiceKit", arguments]),
         .executableTarget(name: "leasehold-example-worker", dependencies: [
-            arguments, .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
-            .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
+            arguments, nioCore, nioPosix, nioHTTP1, .product(name: "NIOWebSocket", package: "swift-nio"),
         ]),
         .executableTarget(name: "leasehold", dependencies: ["ServiceKit", arguments]),  // the operator's command
 
@@ -57,7 +72,13 @@ let package = Package(
         .executableTarget(name: "microbenchmarks", dependencies: ["KeeperCore", "DispatcherCore", "CAllocations"], path: "Benchmarks/Micro"),
 
         // Tests.
-        .target(name: "TestKit", dependencies: ["Model", "Wire", "Linux"], path: "Tests/TestKit"),
+// What the executables do with a large cluster, for scripts/bench-kubernetes.
+        .executableTarget(name: "kubernetes-bench", dependencies: ["TestKit", "KubeTestServer"], path: "Benchmarks/Kubernetes"),
+        .target(name: "TestKit", dependencies: ["Model", "Wire", "Kubernetes", "Linux"], path: "Tests/TestKit"),
+        .target(name: "KubeTestServer", dependencies: [                     // an API server that misbehaves as a test says
+            nioCore, nioPosix, nioHTTP1, nioHTTP2, nioSSL,
+        ], path: "Tests/KubeTestServer"),
+        .executableTarget(name: "leasehold-test-apiserver", dependencies: ["KubeTestServer", arguments], path: "Tests/TestAPIServer"),
         .testTarget(name: "ModelTests", dependencies: ["Model", "TestKit"]),
         .testTarget(name: "WireTests", dependencies: ["Wire", "TestKit"]),
         .testTarget(name: "KubernetesTests", dependencies: ["Kubernetes", "TestKit", yams]),
@@ -69,7 +90,11 @@ let package = Package(
         .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "TestKit"]),
         .testTarget(name: "OperatorTests", dependencies: ["leasehold", "ServiceKit", "TestKit"]),  // what the command prints
         .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "ScalerCore", "Kubernetes", "TestKit"]),
+        .testTarget(name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubeTestServer", "TestKit", logging]),
         .testTarget(name: "System", dependencies: ["TestKit"]),             // the built executables, for real
+        .testTarget(name: "KubernetesSystem", dependencies: [                // the same against an API server
+            "TestKit", "KubeTestServer", "KubernetesClient", httpClient, nioCore, nioHTTP1, nioPosix,
+        ]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -210,6 +210,8 @@ static void become(const struct lh_spawn *what, pid_t parent, int report) {
     if (report < 0) _exit(127);
     int output = -1;
     if (what->output >= 0 && (output = fcntl(what->output, F_DUPFD_CLOEXEC, base)) < 0) goto failed;
+    int errors = output;
+    if (what->errors >= 0 && (errors = fcntl(what->errors, F_DUPFD_CLOEXEC, base)) < 0) goto failed;
     int moved[64];
     if (what->passed_count > 64) {
         errno = E2BIG;
@@ -219,7 +221,8 @@ static void become(const struct lh_spawn *what, pid_t parent, int report) {
         if ((moved[i] = fcntl(what->passed[i], F_DUPFD_CLOEXEC, base)) < 0) goto failed;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0 || dup2(null, 0) < 0) goto failed;
-    if (output >= 0 && (dup2(output, 1) < 0 || dup2(output, 2) < 0)) goto failed;
+    if (output >= 0 && dup2(output, 1) < 0) goto failed;
+    if (errors >= 0 && dup2(errors, 2) < 0) goto failed;
     for (int i = 0; i < what->passed_count; i++)
         if (dup2(moved[i], 3 + i) < 0) goto failed;
     if (what->own_pid) write_number(what->own_pid, (unsigned)getpid());

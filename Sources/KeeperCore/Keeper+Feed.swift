@@ -7,6 +7,7 @@ extension Keeper {
     mutating func told(_ message: EndpointsMessage, at now: Instant, _ actions: inout [Action]) {
         switch message {
         case .source(let health): source = health
+        case .propagated(let age): propagation.add(age)
         case .snapshotBegin: staged = []
         case .snapshotEnd: applySnapshot(at: now, &actions)
         case .upsert(let pool, let endpoint):
@@ -27,7 +28,7 @@ extension Keeper {
             switch message {
             case .upsert(let pool, let endpoint): upsert(pool, endpoint, at: now, &actions)
             case .remove(let pool, let endpoint): remove(pool, endpoint, at: now, &actions)
-            case .source, .snapshotBegin, .snapshotEnd: break
+            case .source, .snapshotBegin, .snapshotEnd, .propagated: break
             }
         }
         for p in poolOrder {

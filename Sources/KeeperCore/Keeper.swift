@@ -79,6 +79,8 @@ public struct Keeper: Sendable {
     var snapshots: UInt64 = 0
     /// What the watcher last said its knowledge is worth.
     public internal(set) var source = SourceHealth(state: .unknown)
+    /// From changes at the source's side to our hearing of them, as far as the watcher knows.
+    public internal(set) var propagation = LatencyHistogram()
     /// Scaler's drains that recovery keeps waiting for their answer.
     var heldDrains: [EndpointID] = []
 

@@ -24,6 +24,8 @@ public struct EndpointMerge: Sendable {
     /// Slices that no pool can use for a reason of their own; the ones in use keep their problems in their slot.
     private var unusable: [ObjectKey: SourceProblem] = [:]
     private var newProblems: [SourceProblem] = []
+    /// Whether a Service without slices is a mistake.
+    private let expectsSlices: Bool
 
     /// What is known about a Service that at least one pool names.
     private struct ServiceState: Sendable {
@@ -41,7 +43,10 @@ public struct EndpointMerge: Sendable {
     }
 
     /// Two pools with one ``PoolID`` are the caller's mistake: configuration refuses them.
-    public init(pools sources: [PoolSource]) {
+    ///
+    /// - Parameter expectsSlices: for a live cluster, where a Service without a slice is a mistake. Files may say what they like.
+    public init(pools sources: [PoolSource], expectsSlices: Bool = false) {
+        self.expectsSlices = expectsSlices
         pools = sources.map(PoolTable.init)
         services = [:]
         for (index, source) in sources.enumerated() {
@@ -149,9 +154,11 @@ public struct EndpointMerge: Sendable {
         return unusable[slice] == problem || slotOf[slice].flatMap { slots[$0] }?.problems.contains(problem) == true
     }
 
-    /// A pool's own problem: its port number cannot be translated. None while its Service has no slices.
+    /// A pool's own problem: its Service is not there, or its port number cannot be translated.
     private func problem(of pool: PoolTable) -> SourceProblem? {
-        guard let state = services[pool.source.service], !state.slots.isEmpty else { return nil }
+        guard let state = services[pool.source.service], !state.slots.isEmpty else {
+            return expectsSlices ? .noSlices(pool.source.service, pool: pool.source.name) : nil
+        }
         switch pool.wanted {
         case .name, .only: return nil
         case .number(let port): return .serviceUnknown(pool.source.service, port: port, pool: pool.source.name)

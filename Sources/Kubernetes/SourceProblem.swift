@@ -19,6 +19,8 @@ public enum SourceProblem: Hashable, Sendable {
     /// A number, and no Service to translate it: taken for the slices' own port number.
     case serviceUnknown(ObjectKey, port: UInt16, pool: String)
     case serviceHasNoPort(ObjectKey, port: PortReference, pool: String, has: String)
+    /// A live cluster has a slice for every Service that selects pods, if only an empty one.
+    case noSlices(ObjectKey, pool: String)
 }
 
 extension SourceProblem {
@@ -28,7 +30,7 @@ extension SourceProblem {
         case .noServiceLabel(let key), .addressType(_, let key): key
         case .noSuchPort(_, _, let key, _), .portWithoutNumber(_, _, let key), .notTCP(_, _, _, let key): key
         case .whichPort(_, let key, _), .emptyAddresses(let key), .notAnAddress(_, let key), .wrongFamily(_, let key): key
-        case .serviceUnknown, .serviceHasNoPort: nil
+        case .serviceUnknown, .serviceHasNoPort, .noSlices: nil
         }
     }
 
@@ -36,7 +38,7 @@ extension SourceProblem {
     var pool: String? {
         switch self {
         case .noSuchPort(_, let pool, _, _), .portWithoutNumber(_, let pool, _), .notTCP(_, _, let pool, _): pool
-        case .whichPort(let pool, _, _), .serviceUnknown(_, _, let pool), .serviceHasNoPort(_, _, let pool, _): pool
+        case .whichPort(let pool, _, _), .serviceUnknown(_, _, let pool), .serviceHasNoPort(_, _, let pool, _), .noSlices(_, let pool): pool
         case .noServiceLabel, .addressType, .emptyAddresses, .notAnAddress, .wrongFamily: nil
         }
     }
@@ -66,6 +68,8 @@ extension SourceProblem: CustomStringConvertible {
             "EndpointSlice \(slice) has endpoints that are skipped: \(text) does not fit its addressType"
         case .serviceUnknown(let service, let port, let pool):
             "Pool \(pool) takes port \(port) for the number in the EndpointSlices: no Service \(service) says which port it stands for"
+        case .noSlices(let service, let pool):
+            "Pool \(pool) gets nothing: there is no EndpointSlice of Service \(service); check its namespace and name"
         case .serviceHasNoPort(let service, let port, let pool, let has):
             switch port {
             case .only: "Pool \(pool) gets nothing: Service \(service) does not have exactly one TCP port (it has \(has)); say port: NAME"

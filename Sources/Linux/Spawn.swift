@@ -10,6 +10,8 @@ public struct Spawn {
     public var environment: [String]
     /// Becomes standard output and standard error; nil inherits both. Standard input is /dev/null.
     public var output: Int32?
+    /// Becomes standard error where that is not ``output``.
+    public var errors: Int32?
     /// Become 3, 4, … in the child; a non-empty list adds LISTEN_FDS and LISTEN_PID to the environment (sd_listen_fds(3)).
     public var passed: [Int32] = []
     /// A session and process group of its own.
@@ -40,7 +42,7 @@ public struct Spawn {
         let result = path.withCString { path in
             passed.withUnsafeBufferPointer { passed in
                 var what = lh_spawn(
-                    path: path, argv: argv.pointer, envp: envp.pointer, output: output ?? -1, passed: passed.baseAddress,
+                    path: path, argv: argv.pointer, envp: envp.pointer, output: output ?? -1, errors: errors ?? -1, passed: passed.baseAddress,
                     passed_count: Int32(passed.count), new_session: newSession ? 1 : 0, death_signal: deathSignal ?? 0, own_pid: pidText)
                 return lh_spawn_process(&what)
             }

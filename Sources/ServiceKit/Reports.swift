@@ -190,9 +190,9 @@ public struct WorkerReport: Codable, Hashable, Sendable {
 
 /// What the watcher knows and how much it is worth, for `show source`.
 public struct SourceReport: Codable, Hashable, Sendable {
-    /// `directory`, or `none`.
+    /// `directory`, `kubernetes`, or `none`.
     public var kind: String
-    /// The directory; empty without one.
+    /// The directory, the kubeconfig or `in-cluster`; empty without a source.
     public var location: String
     /// `live`, `stale` or `unknown`.
     public var state: String
@@ -207,10 +207,12 @@ public struct SourceReport: Codable, Hashable, Sendable {
     public var localWorkers: Int
     /// One sentence each, with file and line where there is one.
     public var problems: [String]
+    /// Absent with another kind of source.
+    public var kubernetes: KubernetesReport?
 
     public init(
         kind: String, location: String, state: String, age: Duration, detail: String, generation: UInt64, files: Int, endpoints: Int,
-        localWorkers: Int, problems: [String]
+        localWorkers: Int, problems: [String], kubernetes: KubernetesReport? = nil
     ) {
         self.kind = kind
         self.location = location
@@ -222,5 +224,6 @@ public struct SourceReport: Codable, Hashable, Sendable {
         self.endpoints = endpoints
         self.localWorkers = localWorkers
         self.problems = problems
+        self.kubernetes = kubernetes
     }
 }

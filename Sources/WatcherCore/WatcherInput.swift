@@ -20,6 +20,15 @@ public enum WatcherInput: Sendable {
     /// Everything that happened at one time was told: what moved between files or slices has arrived.
     case settled
 
+    // Kubernetes.
+    /// A reflector's ``Kubernetes/ReflectorAction/apply(_:)``, and the wall clock's time since 1970.
+    case kubernetesSaid(WatchScope, ObjectUpdate, sinceEpoch: Duration)
+    /// A reflector's ``Kubernetes/ReflectorAction/health(_:)``, and when it last heard from the server.
+    case kubernetesHealth(WatchScope, ReflectorHealth, lastHeard: Instant?)
+    /// Every reflector was exchanged for one that knows nothing, because the way to the server changed. What was said stays until
+    /// the new ones have said all they know.
+    case kubernetesRestarted
+
     // Local workers.
     case workersLinkUp
     case workersSaid(WorkersMessage)

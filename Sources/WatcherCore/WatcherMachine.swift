@@ -14,10 +14,16 @@ import Wire
 /// Cost: an input costs what it names (the objects of a file, the endpoints of a slice, one worker); greeting a consumer
 /// and saving are O(n log n); memory about 0.8 KiB an endpoint.
 public struct WatcherMachine: Sendable {
-    private var merge: EndpointMerge
-    private var pools: Set<PoolID>
+    var merge: EndpointMerge
+    /// The configured pools with a Service, by id.
+    var pools: [PoolID: String]
     private var localPools: Set<PoolID>
-    private var directory = DirectoryFiles()
+    var directory = DirectoryFiles()
+    /// What the API server said; nil with another source.
+    var kubernetes: KubernetesObjects?
+    let doubtPolicy: DoubtPolicy
+    /// Served although a complete list no longer has it.
+    var doubts = Doubts()
     private var local = LocalWorkers()
     /// What consumers were told, and what a new one is told.
     public private(set) var published: [PoolID: [EndpointID: Endpoint]] = [:]
@@ -25,19 +31,23 @@ public struct WatcherMachine: Sendable {
     private var kept: [PoolID: Set<EndpointID>] = [:]
 
     /// Whether the source was read whole since the start.
-    private var isComplete: Bool
+    var isComplete: Bool
     /// Whether there is a whole state to serve, read or restored.
-    public private(set) var isKnown: Bool
+    public internal(set) var isKnown: Bool
     /// Why the directory cannot be read at the moment.
-    private var unreadable: String?
+    var unreadable: String?
     /// Since when what is served may differ from the source; nil while in step with it.
-    private var outOfStepSince: Instant?
+    var outOfStepSince: Instant?
     private var toldHealth: SourceHealth
+    /// From the change at the API server's side to our telling of it.
+    public internal(set) var propagation = LatencyHistogram()
+    /// Lists that were not believed at once, since the start.
+    public internal(set) var doubtsRaised: UInt64 = 0
 
     /// Grows with every change of ``published``, also from life to life.
     public private(set) var generation: UInt64 = 0
 
-    private var nextScan: Instant
+    var nextScan: Instant
     /// When the state has to be written; never when the written one is right.
     private var saveDue = Instant.never
     private var nextSave: Instant
@@ -61,22 +71,38 @@ public struct WatcherMachine: Sendable {
     /// - Parameters:
     ///   - pools: those with a Service.
     ///   - localPools: those with local workers.
-    ///   - hasSource: false when there are only local workers; the source is then known, and empty, at once.
-    public init(pools: [PoolSource], localPools: Set<PoolID>, hasSource: Bool, at now: Instant) {
-        merge = EndpointMerge(pools: pools)
-        self.pools = Set(pools.map(\.pool))
+    ///   - source: where their endpoints come from.
+    public init(pools: [PoolSource], localPools: Set<PoolID>, source: Source, at now: Instant) {
+        let hasSource: Bool
+        let isScanned: Bool
+        switch source {
+        case .none: (hasSource, isScanned, kubernetes, doubtPolicy) = (false, false, nil, DoubtPolicy())
+        case .directory: (hasSource, isScanned, kubernetes, doubtPolicy) = (true, true, nil, DoubtPolicy())
+        case .kubernetes(let policy): (hasSource, isScanned, kubernetes, doubtPolicy) = (true, false, KubernetesObjects(pools: pools), policy)
+        }
+        merge = EndpointMerge(pools: pools, expectsSlices: kubernetes != nil)
+        self.pools = Dictionary(pools.map { ($0.pool, $0.name) }, uniquingKeysWith: { first, _ in first })
         self.localPools = localPools
-        isComplete = !hasSource
-        isKnown = !hasSource
-        outOfStepSince = hasSource ? now : nil
-        toldHealth = hasSource ? SourceHealth(state: .unknown, detail: "the source has not been read yet") : SourceHealth(state: .live)
-        nextScan = hasSource ? now : .never
+        // Without a pool there is nothing to read.
+        isComplete = !hasSource || kubernetes?.isWhole == true
+        isKnown = isComplete
+        outOfStepSince = isComplete ? nil : now
+        toldHealth = isComplete ? SourceHealth(state: .live) : SourceHealth(state: .unknown, detail: "the source has not been read yet")
+        nextScan = isScanned ? now : .never
         nextSave = now
         nextConfirm = now + Self.confirmInterval
     }
 
+    /// Where endpoints come from.
+    public enum Source: Hashable, Sendable {
+        /// Only local workers: the source is known, and empty, at once.
+        case none
+        case directory
+        case kubernetes(DoubtPolicy)
+    }
+
     /// When the machine wants to hear ``WatcherInput/wokeUp``.
-    public var nextWake: Instant { min(nextScan, saveDue, isKnown && outOfStepSince == nil ? nextConfirm : .never) }
+    public var nextWake: Instant { min(nextScan, saveDue, isKnown && outOfStepSince == nil ? nextConfirm : .never, doubts.nextEnd) }
 
     /// Takes what happened and appends what is to be done.
     public mutating func handle(_ input: WatcherInput, at now: Instant, _ actions: inout [WatcherAction]) {
@@ -89,6 +115,9 @@ public struct WatcherMachine: Sendable {
         case .scanCompleted(let files): scanCompleted(files, now, &actions)
         case .directoryUnreadable(let why): directoryUnreadable(why.asOneLine, now, &actions)
         case .settled: settled(now, &actions)
+        case .kubernetesSaid(let scope, let update, let clock): kubernetesSaid(scope, update, clock, now, &actions)
+        case .kubernetesHealth(let scope, let health, let heard): kubernetesHealth(scope, health, heard, now, &actions)
+        case .kubernetesRestarted: kubernetesRestarted(now, &actions)
         case .workersLinkUp: local.reset()
         case .workersSaid(let message): workersSaid(message, now, &actions)
         case .workersLinkDown: workersLinkDown(&actions)
@@ -119,9 +148,13 @@ public struct WatcherMachine: Sendable {
 
     /// The same as it should be told now, without its age, which grows by itself.
     private var presentHealth: SourceHealth {
+        let unreadable = unreadable ?? kubernetes?.problem?.asOneLine
         if !isKnown { return SourceHealth(state: .unknown, detail: unreadable ?? "the source has not been read yet") }
         if isInStep { return SourceHealth(state: .live) }
         if let unreadable { return SourceHealth(state: .stale, detail: unreadable) }
+        if !doubts.isEmpty {
+            return SourceHealth(state: .stale, detail: "a complete list lacks \(doubts.count) endpoints, which are kept for a while")
+        }
         let broken = directory.broken
         guard let first = broken.first else {
             return SourceHealth(state: .stale, detail: "serving the saved state until the source is read")
@@ -130,7 +163,9 @@ public struct WatcherMachine: Sendable {
             state: .stale, detail: broken.count == 1 ? first.problem : "\(first.problem) (and \(broken.count - 1) more)")
     }
 
-    private var isInStep: Bool { isComplete && unreadable == nil && !directory.hasBroken }
+    private var isInStep: Bool {
+        isComplete && unreadable == nil && !directory.hasBroken && kubernetes?.problem == nil && doubts.isEmpty
+    }
 
     private func age(at now: Instant) -> Duration { outOfStepSince.map { max(.zero, now - $0) } ?? .zero }
 
@@ -141,12 +176,17 @@ public struct WatcherMachine: Sendable {
 
     /// What about the source is not as it should be, in sentences; at most some hundred. O(slices).
     public var problems: [String] {
-        let all = (unreadable.map { [$0] } ?? []) + directory.broken.map(\.problem) + merge.problems.map(\.description.asOneLine)
+        let away = unreadable ?? kubernetes?.problem?.asOneLine
+        let all = (away.map { [$0] } ?? []) + directory.broken.map(\.problem) + merge.problems.map(\.description.asOneLine)
         let listed = Self.mostProblems * 5
         return all.count <= listed ? all : all.prefix(listed) + ["and \(all.count - listed) more"]
     }
 
     public var fileCount: Int { directory.names.count }
+    /// Slices and Services of the API server that are kept.
+    public var objectCount: Int { kubernetes?.objectCount ?? 0 }
+    /// Endpoints that stay in force although a complete list no longer has them.
+    public var doubtedCount: Int { doubts.count }
     public var localWorkerCount: Int { local.count }
 
     // MARK: The source
@@ -158,7 +198,7 @@ public struct WatcherMachine: Sendable {
         var count = 0
         for (pool, saved) in state.endpoints {
             // What the configuration has no place for any more has nobody to speak for it.
-            let endpoints = saved.filter { ($0.value.isLocal ? localPools : pools).contains(pool) }
+            let endpoints = saved.filter { $0.value.isLocal ? localPools.contains(pool) : pools[pool] != nil }
             if endpoints.isEmpty { continue }
             published[pool] = endpoints
             kept[pool] = Set(endpoints.keys)
@@ -173,47 +213,8 @@ public struct WatcherMachine: Sendable {
         actions.append(.greetAll)
     }
 
-    private mutating func fileLoaded(_ name: String, _ manifest: Manifest, _ actions: inout [WatcherAction]) {
-        var notices: [WatcherNotice] = []
-        directory.load(name, manifest, into: &merge, &notices)
-        actions += notices.map(WatcherAction.log)
-    }
-
-    private mutating func fileBroken(_ name: String, _ problem: String, _ actions: inout [WatcherAction]) {
-        var notices: [WatcherNotice] = []
-        directory.markBroken(name, problem, &notices)
-        actions += notices.map(WatcherAction.log)
-    }
-
-    private mutating func fileRemoved(_ name: String, _ actions: inout [WatcherAction]) {
-        guard directory.has(name) else { return }
-        directory.remove(name, from: &merge)
-        actions.append(.log(.fileRemoved(name)))
-    }
-
-    private mutating func scanCompleted(_ files: Set<String>, _ now: Instant, _ actions: inout [WatcherAction]) {
-        for name in directory.names where !files.contains(name) { fileRemoved(name, &actions) }
-        if unreadable != nil {
-            unreadable = nil
-            actions.append(.log(.directoryReadable))
-        }
-        let isFirst = !isComplete
-        isComplete = true
-        settled(now, &actions)
-        nextScan = now + Self.scanInterval
-        guard isFirst else { return }
-        actions.append(.log(.sourceComplete(endpoints: published.values.reduce(0) { $0 + $1.count }, files: directory.names.count)))
-    }
-
-    private mutating func directoryUnreadable(_ why: String, _ now: Instant, _ actions: inout [WatcherAction]) {
-        if unreadable != why { actions.append(.log(.directoryUnreadable(why))) }
-        unreadable = why
-        nextScan = now + Self.retryInterval
-        tellHealth(now, &actions)
-    }
-
     /// Carries what the source said into the feed.
-    private mutating func settled(_ now: Instant, _ actions: inout [WatcherAction]) {
+    mutating func settled(_ now: Instant, _ actions: inout [WatcherAction]) {
         // Half a first reading is no state: an endpoint that is not there yet would look removed.
         guard isComplete else { return }
         let wasKnown = isKnown
@@ -231,7 +232,7 @@ public struct WatcherMachine: Sendable {
         }
     }
 
-    private mutating func commit(_ feed: inout [WatcherAction], _ actions: inout [WatcherAction]) {
+    mutating func commit(_ feed: inout [WatcherAction], _ actions: inout [WatcherAction]) {
         var (changes, problems): ([EndpointChange], [SourceProblem]) = ([], [])
         merge.commit(&changes, &problems)
         // Who comes is told before who goes: a pool whose workers are replaced is at no moment empty.
@@ -254,17 +255,23 @@ public struct WatcherMachine: Sendable {
     private mutating func reconfigured(
         _ sources: [PoolSource], _ workers: Set<PoolID>, _ now: Instant, _ actions: inout [WatcherAction]
     ) {
-        pools = Set(sources.map(\.pool))
+        pools = Dictionary(sources.map { ($0.pool, $0.name) }, uniquingKeysWith: { first, _ in first })
         localPools = workers
-        merge = EndpointMerge(pools: sources)
+        merge = EndpointMerge(pools: sources, expectsSlices: kubernetes != nil)
         directory.replay(into: &merge)
-        guard isComplete else { return }
-        var feed: [WatcherAction] = []
-        commit(&feed, &actions)
-        for pool in published.keys.sorted() {
-            for id in (published[pool] ?? [:]).keys.sorted() { update(pool, id, &feed) }
+        kubernetes?.reconfigure(pools: sources)
+        kubernetes?.replay(into: &merge)
+        doubts.keep(only: Set(pools.keys))
+        if isComplete {
+            var feed: [WatcherAction] = []
+            commit(&feed, &actions)
+            for pool in published.keys.sorted() {
+                for id in (published[pool] ?? [:]).keys.sorted() { update(pool, id, &feed) }
+            }
+            actions += feed
         }
-        actions += feed
+        // What is not needed any more is not waited for.
+        kubernetesMoved(isList: false, now, &actions)
     }
 
     // MARK: Local workers
@@ -293,11 +300,13 @@ public struct WatcherMachine: Sendable {
     // MARK: What is served
 
     /// What should be served under this id now, and whether only an earlier life vouches for it.
-    private func wanted(_ pool: PoolID, _ id: EndpointID) -> (endpoint: Endpoint, isKept: Bool)? {
+    func wanted(_ pool: PoolID, _ id: EndpointID) -> (endpoint: Endpoint, isKept: Bool)? {
         if let worker = local.endpoints[pool]?[id] { return (worker, false) }
         let candidate: (endpoint: Endpoint, isKept: Bool)
         if isComplete, let said = merge.endpoint(id, in: pool) {
             candidate = (said, false)
+        } else if doubts.has(id, in: pool), let saved = published[pool]?[id] {
+            candidate = (saved, false)
         } else if kept[pool]?.contains(id) == true, let saved = published[pool]?[id] {
             candidate = (saved, true)
         } else {
@@ -309,9 +318,10 @@ public struct WatcherMachine: Sendable {
     }
 
     /// Makes right what is served under one id, and tells.
-    private mutating func update(_ pool: PoolID, _ id: EndpointID, _ actions: inout [WatcherAction]) {
+    mutating func update(_ pool: PoolID, _ id: EndpointID, _ actions: inout [WatcherAction]) {
         let new = wanted(pool, id)
         if new?.isKept != true { kept[pool]?.remove(id) }
+        if !doubts.isEmpty, let endpoint = new?.endpoint { refuteDoubt(pool, endpoint, &actions) }
         let old = published[pool]?[id]
         guard new?.endpoint != old else { return }
         generation &+= 1
@@ -326,7 +336,7 @@ public struct WatcherMachine: Sendable {
     }
 
     /// Those who know have spoken: what only an earlier life vouches for is gone.
-    private mutating func releaseKept(where isSpokenFor: (Endpoint) -> Bool, _ actions: inout [WatcherAction]) {
+    mutating func releaseKept(where isSpokenFor: (Endpoint) -> Bool, _ actions: inout [WatcherAction]) {
         for pool in kept.keys.sorted() {
             for id in (kept[pool] ?? []).sorted() where published[pool]?[id].map(isSpokenFor) ?? true {
                 kept[pool]?.remove(id)
@@ -337,8 +347,8 @@ public struct WatcherMachine: Sendable {
     }
 
     /// Notes whether we are in step with the source, and tells consumers when that has changed.
-    private mutating func tellHealth(_ now: Instant, _ actions: inout [WatcherAction]) {
-        if !isInStep, outOfStepSince == nil { outOfStepSince = now }
+    mutating func tellHealth(_ now: Instant, _ actions: inout [WatcherAction], since: Instant? = nil) {
+        if !isInStep, outOfStepSince == nil { outOfStepSince = min(since ?? now, now) }
         if isInStep, outOfStepSince != nil {
             outOfStepSince = nil
             // What is on disk may say that it is old.
@@ -357,6 +367,7 @@ public struct WatcherMachine: Sendable {
             nextScan = now + (unreadable == nil ? Self.scanInterval : Self.retryInterval)
             actions.append(.scan)
         }
+        if now >= doubts.nextEnd { doubtsEnded(now, &actions) }
         if now >= saveDue {
             saveDue = .never
             nextSave = now + max(Self.saveInterval, Self.saveIntervalPerEndpoint * published.values.reduce(0) { $0 + $1.count })
@@ -370,7 +381,7 @@ public struct WatcherMachine: Sendable {
         }
     }
 
-    private mutating func saveSoon(_ now: Instant) {
+    mutating func saveSoon(_ now: Instant) {
         if isKnown, saveDue == .never { saveDue = max(now + Self.saveDelay, nextSave) }
     }
 }

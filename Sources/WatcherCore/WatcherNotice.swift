@@ -19,6 +19,12 @@ public enum WatcherNotice: Hashable, Sendable {
     case repeated(String, files: [String])
     /// Objects of kinds that are not read.
     case ignored(file: String, kinds: [String])
+    /// A complete list lacked much of a pool at once: that stays in force for a while.
+    case doubted(pool: String, missing: Int, of: Int, hold: Duration)
+    /// The list was right: what it lacked is removed now.
+    case doubtConfirmed(pool: String, removed: Int)
+    /// The list was wrong: all that it lacked is back.
+    case doubtRefuted(pool: String)
     case workersSynchronized(count: Int)
     /// The scaler is away; the workers that it named last stay.
     case workersLost(count: Int)
@@ -41,6 +47,9 @@ extension WatcherNotice {
         case .furtherProblems: "More of the source serves no pool; show source lists it"
         case .repeated: "An object is in the source more than once, continuing with the last one"
         case .ignored: "A manifest also holds kinds that are not read"
+        case .doubted: "A complete list of the source lacks much of a pool, continuing with it for a while"
+        case .doubtConfirmed: "What the source lacks is still missing, and is removed"
+        case .doubtRefuted: "What the source lacked is back"
         case .workersSynchronized: "The scaler has told its local workers"
         case .workersLost: "The scaler is away, continuing with its local workers"
         }
@@ -59,6 +68,10 @@ extension WatcherNotice {
         case .furtherProblems(let count): [("count", "\(count)")]
         case .repeated(let object, let files): [("object", object), ("files", files.joined(separator: ", "))]
         case .ignored(let file, let kinds): [("file", file), ("kinds", kinds.joined(separator: ", "))]
+        case .doubted(let pool, let missing, let count, let hold):
+            [("pool", pool), ("missing", "\(missing)"), ("of", "\(count)"), ("seconds", "\(hold.components.seconds)")]
+        case .doubtConfirmed(let pool, let removed): [("pool", pool), ("removed", "\(removed)")]
+        case .doubtRefuted(let pool): [("pool", pool)]
         case .workersSynchronized(let count), .workersLost(let count): [("workers", "\(count)")]
         }
     }

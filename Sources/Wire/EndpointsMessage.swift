@@ -10,6 +10,8 @@ public enum EndpointsMessage: WireMessage {
     case upsert(pool: PoolID, Endpoint)
     case remove(pool: PoolID, EndpointID)
     case source(SourceHealth)
+    /// What was told since the last message of this kind began at its source this long ago.
+    case propagated(age: Duration)
 
     public func encode(into writer: inout ByteWriter) {
         switch self {
@@ -32,6 +34,9 @@ public enum EndpointsMessage: WireMessage {
             writer.integer(health.state.rawValue)
             writer.duration(health.age)
             writer.string(health.detail)
+        case .propagated(let age):
+            writer.integer(UInt8(6))
+            writer.duration(age)
         }
     }
 
@@ -46,6 +51,7 @@ public enum EndpointsMessage: WireMessage {
                 SourceHealth(
                     state: try reader.byte(SourceHealth.State.self, "source state"), age: try reader.duration("source age"),
                     detail: try reader.string("source detail")))
+        case 6: return .propagated(age: try reader.duration("propagation age"))
         case let tag: throw .unknownValue(field: "endpoints message", value: UInt64(tag))
         }
     }

@@ -44,6 +44,14 @@ struct KeeperCounts {
             "link-packets-sent": leasing.links.reduce(0) { $0 + $1.packetsSent },
             "link-packets-received": leasing.links.reduce(0) { $0 + $1.packetsReceived },
         ]
+        // From a change at the API server's side to our hearing of it; upper bounds, and only while the source tells ages.
+        let propagation = keeper.propagation
+        if propagation.count > 0 {
+            out["propagations"] = propagation.count
+            for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+                out["propagation-\(name)-ms"] = UInt64(clamping: (propagation.bound(ofShare: share) ?? .seconds(3600)).milliseconds)
+            }
+        }
         for outcome in Outcome.allCases where ended[Int(outcome.rawValue)] > 0 {
             out["leases-\(outcome.name)"] = ended[Int(outcome.rawValue)]
         }

@@ -1,6 +1,7 @@
 import Kubernetes
 import Model
 import ServiceKit
+import WatcherCore
 
 extension Configuration {
     /// The pools that have a Service, as the merge knows them.
@@ -19,4 +20,14 @@ extension Configuration {
 
     /// The pools that have local workers.
     var localPools: Set<PoolID> { Set(pools.filter { $0.workers != nil }.map(\.id)) }
+
+    /// What the machine is to expect.
+    var watcherSource: WatcherMachine.Source {
+        guard let source else { return .none }
+        guard let kubernetes = source.kubernetes else { return .directory }
+        return .kubernetes(DoubtPolicy(percent: kubernetes.doubt, hold: kubernetes.doubtFor))
+    }
+
+    /// What has to be watched at an API server.
+    var scopes: Set<WatchScope> { Set(WatchScope.needed(for: poolSources)) }
 }

@@ -1,5 +1,6 @@
 import CLinux
 import Foundation
+import Kubernetes
 import Linux
 import Logging
 import Model
@@ -10,23 +11,27 @@ import Wire
 
 /// The process around the machine: the directory, the state file, consumers, the scaler, the clock.
 final class Shell {
-    private let service: Service
-    private let source: DirectorySource?
+    let service: ServiceKit.Service
+    let source: DirectorySource?
+    /// Made once the rest stands: it speaks as soon as it is there.
+    private(set) var kubernetes: KubernetesSource?
     private let stateFile: StateFile
-    private let consumers: LinkServer
-    private let workers: LinkServer
-    private var machine: WatcherMachine
+    let consumers: LinkServer
+    let workers: LinkServer
+    private(set) var machine: WatcherMachine
     private var scaler: Link?
     private var timer: LoopTimer?
+    /// The STATUS line tells ages, which grow by themselves.
+    private var statusTimer: LoopTimer?
     private var actions: [WatcherAction] = []
     /// Inputs that came up while others were handled.
     private var waiting: [WatcherInput] = []
     private var isBusy = false
     private var reportedWatchProblem: String?
     private var isSaveFailing = false
-    private var counters = Counters()
+    private(set) var counters = Counters()
 
-    private struct Counters {
+    struct Counters {
         var scans: UInt64 = 0
         var filesRead: UInt64 = 0
         var filesBroken: UInt64 = 0
@@ -36,14 +41,14 @@ final class Shell {
     }
 
     /// Serves what was saved, reads the source, and says ready; everything after that comes from the loop.
-    init(_ service: Service) throws {
+    init(_ service: ServiceKit.Service) throws {
         self.service = service
-        source = try service.configuration.source.map { source throws(SystemError) in try DirectorySource(path: source.directory) }
+        source = try service.configuration.source?.directory.map { path throws(SystemError) in try DirectorySource(path: path) }
         let directory = "\(service.configuration.stateDirectory)/watcher"
         stateFile = StateFile(path: "\(directory)/endpoints")
         machine = WatcherMachine(
-            pools: service.configuration.poolSources, localPools: service.configuration.localPools, hasSource: source != nil,
-            at: Instant(nanoseconds: monotonicNow()))
+            pools: service.configuration.poolSources, localPools: service.configuration.localPools,
+            source: service.configuration.watcherSource, at: Instant(nanoseconds: monotonicNow()))
         consumers = try service.listen(.endpoints)
         workers = try service.listen(.workers)
         timer = service.loop.timer { [unowned self] _ in handle([.wokeUp]) }
@@ -68,13 +73,28 @@ final class Shell {
         service.counters = { [unowned self] in report(counters) }
         // The first wish of the machine is a look through the directory: consumers that wait in the backlog get the result of it.
         handle([.wokeUp])
+        // Ready without waiting for any server: until it speaks, what was saved is served, marked stale.
         service.ready(status: status)
+        try startKubernetes()
+    }
+
+    private func startKubernetes() throws(SystemError) {
+        guard let configuration = service.configuration.source?.kubernetes else { return }
+        let source = try KubernetesSource(configuration, on: service.loop, logger: service.logger) { [unowned self] in take($0) }
+        kubernetes = source
+        source.watch(service.configuration.scopes)
+        let interval: Int64 = 5_000_000_000
+        statusTimer = service.loop.timer { [unowned self] now in
+            service.setStatus(status)
+            statusTimer?.deadline = now + interval
+        }
+        statusTimer?.deadline = monotonicNow() + interval
     }
 
     // MARK: The machine
 
     /// Tells the machine and does what it says, until nothing is left to do. What comes up meanwhile waits its turn.
-    private func handle(_ inputs: [WatcherInput]) {
+    func handle(_ inputs: [WatcherInput]) {
         waiting += inputs
         guard !isBusy else { return }
         isBusy = true
@@ -122,7 +142,7 @@ final class Shell {
         case .fileLoaded: counters.filesRead += 1
         case .fileBroken: counters.filesBroken += 1
         case .restored, .fileRemoved, .scanCompleted, .directoryUnreadable, .settled, .workersLinkUp, .workersSaid, .workersLinkDown,
-            .reconfigured, .wokeUp:
+            .reconfigured, .kubernetesSaid, .kubernetesHealth, .kubernetesRestarted, .wokeUp:
             break
         }
     }
@@ -155,6 +175,8 @@ final class Shell {
 
     private func reload(_ new: Configuration) {
         handle([.reconfigured(pools: new.poolSources, localPools: new.localPools)])
+        kubernetes?.watch(new.scopes)
+        kubernetes?.renew()
         scan(isAnnounced: true)
     }
 
@@ -242,57 +264,5 @@ final class Shell {
     private func greet(_ link: Link) {
         counters.snapshots += 1
         machine.greet(at: Instant(nanoseconds: monotonicNow())) { link.send($0) }
-    }
-
-    // MARK: Reports
-
-    private func log(_ notice: WatcherNotice) {
-        var metadata: Logger.Metadata = [:]
-        for (key, value) in notice.facts { metadata[key] = "\(value.asOneLine)" }
-        if let id = notice.messageID { metadata[LogKey.messageID] = "\(id)" }
-        service.logger.log(level: notice.level, "\(notice.message)", metadata: metadata)
-    }
-
-    /// The STATUS line.
-    private var status: String {
-        let health = machine.health(at: service.loop.instant)
-        let endpoints = machine.published.values.reduce(0) { $0 + $1.count }
-        let served = "\(endpoints) endpoints in \(machine.published.count) pools, \(consumers.links.count) consumers"
-        switch health.state {
-        case .unknown: return "Source unknown: \(health.detail)"
-        case .live: return "Source live: \(served)"
-        case .stale: return "Source stale: \(served); \(health.detail)"
-        }
-    }
-
-    private func answer(_ request: ControlRequest) -> ControlAnswer {
-        switch request {
-        case .show("source"): return .json(sourceReport)
-        case .show(let what): return .failed(status: 64, "the watcher has no report '\(what)'; it has 'source' and 'process'")
-        case .drain, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
-        }
-    }
-
-    private var sourceReport: SourceReport {
-        let health = machine.health(at: Instant(nanoseconds: monotonicNow()))
-        let state: String
-        switch health.state {
-        case .unknown: state = "unknown"
-        case .live: state = "live"
-        case .stale: state = "stale"
-        }
-        return SourceReport(
-            kind: source == nil ? "none" : "directory", location: source?.path ?? "", state: state, age: health.age, detail: health.detail,
-            generation: machine.generation, files: machine.fileCount,
-            endpoints: machine.published.values.reduce(into: Set<EndpointID>()) { $0.formUnion($1.keys) }.count,
-            localWorkers: machine.localWorkerCount, problems: (source?.watchProblem.map { [$0] } ?? []) + machine.problems)
-    }
-
-    private func report(_ counters: Counters) -> [String: UInt64] {
-        [
-            "scans": counters.scans, "files-read": counters.filesRead, "files-broken": counters.filesBroken, "changes": counters.changes,
-            "snapshots": counters.snapshots, "saves": counters.saves, "links-refused": consumers.refused + workers.refused,
-            "consumers": UInt64(consumers.links.count), "turns": service.loop.turns,
-        ]
     }
 }

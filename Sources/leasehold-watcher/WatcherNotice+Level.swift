@@ -6,8 +6,8 @@ extension WatcherNotice {
     /// How loudly the journal says it.
     var level: Logger.Level {
         switch self {
-        case .directoryUnreadable, .fileBroken, .problem, .furtherProblems, .repeated, .workersLost: .warning
-        case .restored, .sourceComplete, .directoryReadable, .fileMended: .notice
+        case .directoryUnreadable, .fileBroken, .problem, .furtherProblems, .repeated, .doubted, .workersLost: .warning
+        case .restored, .sourceComplete, .directoryReadable, .fileMended, .doubtConfirmed, .doubtRefuted: .notice
         case .fileRemoved, .ignored, .workersSynchronized: .info
         }
     }
@@ -15,8 +15,8 @@ extension WatcherNotice {
     /// Its entry in the catalog; nil below notice.
     var messageID: String? {
         switch self {
-        case .restored, .directoryUnreadable: MessageID.sourceStale
-        case .sourceComplete, .directoryReadable: MessageID.sourceLive
+        case .restored, .directoryUnreadable, .doubted: MessageID.sourceStale
+        case .sourceComplete, .directoryReadable, .doubtConfirmed, .doubtRefuted: MessageID.sourceLive
         case .fileBroken: MessageID.fileBroken
         case .fileMended: MessageID.fileMended
         case .problem, .furtherProblems, .repeated: MessageID.sourceProblem

@@ -117,6 +117,38 @@ extension Table {
                 ]
             ])
     }
+
+    /// The watches of an API server. What is wrong with each is a line of its own.
+    init(_ report: KubernetesReport) {
+        self.init(
+            [
+                "WATCH", "SELECTOR", "ACTIVITY", "CONNECTED", "HEARD", "VERSION", "OBJECTS", "EVENTS", "BOOKMARKS", "RELISTS", "ERRORS",
+            ],
+            rows: report.scopes.map { scope in
+                let errors = scope.errors.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+                return [
+                    Cell(scope.scope), Cell(scope.selector), Cell(scope.activity, scope.connectedMs == nil ? .warning : .good),
+                    Cell(scope.connectedMs.map(age) ?? "-"), Cell(scope.heardMs.map(age) ?? "-"), Cell(scope.resourceVersion),
+                    Cell(scope.objects), Cell("\(scope.events)"), Cell("\(scope.bookmarks)"), Cell("\(scope.relists)"),
+                    Cell(errors, errors.isEmpty ? nil : .warning),
+                ]
+            })
+    }
+}
+
+extension KubernetesReport {
+    /// What no column has room for, one fact to a line.
+    var lines: [String] {
+        var lines = ["\(eventsPerSecond) events a second; \(doubts) lists doubted"]
+        if let half = propagationP50Ms, let most = propagationP99Ms {
+            lines[0] += "; a change is told within \(half) ms (half of them) and \(most) ms (99 of 100)"
+        }
+        for scope in scopes where !scope.problem.isEmpty { lines.append("\(scope.scope): \(scope.problem)") }
+        if !lastError.isEmpty, !scopes.contains(where: { $0.problem == lastError }), let ago = lastErrorMs {
+            lines.append("last error, \(age(ago)) ago: \(lastError)")
+        }
+        return lines
+    }
 }
 
 private func colour(of state: String) -> Colour? {

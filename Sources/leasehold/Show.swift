@@ -89,8 +89,11 @@ struct Show: ParsableCommand {
             let source = try asked.report(SourceReport.self, from: .watcher, "source")
             let table = try text([source]) { Table(source) }
             guard !json else { return try encoded(source) }
-            let lines = (source.detail.isEmpty ? [] : [source.detail]) + source.problems
-            return table + lines.map { Cell($0).text + "\n" }.joined()
+            let watches = source.kubernetes.map { Table($0).render(coloured: Terminal.hasColour) } ?? ""
+            // A watch's problem is told with its name.
+            let isTold = source.kubernetes?.scopes.contains { $0.problem == source.detail } ?? false
+            let lines = (source.detail.isEmpty || isTold ? [] : [source.detail]) + source.problems + (source.kubernetes?.lines ?? [])
+            return table + watches + lines.map { Cell($0).text + "\n" }.joined()
         case .processes:
             let all = processes(asked)
             return try text(all) { Table(all) }

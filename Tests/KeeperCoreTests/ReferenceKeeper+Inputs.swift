@@ -242,6 +242,7 @@ extension ReferenceKeeper {
     private func told(_ message: EndpointsMessage) {
         switch message {
         case .source(let health): sourceIsUnknown = health.state == .unknown
+        case .propagated: break
         case .snapshotBegin: staged = []
         case .snapshotEnd:
             guard let messages = staged else { return }
@@ -290,7 +291,7 @@ extension ReferenceKeeper {
             workers[id]?.places[pool]?.isGone = true
             cameBack(id)
             forgetWhatIsGone()
-        case .source, .snapshotBegin, .snapshotEnd: break
+        case .source, .snapshotBegin, .snapshotEnd, .propagated: break
         }
     }
 

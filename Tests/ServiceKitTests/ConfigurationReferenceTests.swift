@@ -54,7 +54,8 @@ private let end = "<!-- keys: end -->\n"
 
 private func keyTables() -> String {
     let groups: [(title: String, prefix: String)] = [
-        ("Top of the file", ""), ("`source`", "source."), ("`pools[]`", "pools[]."), ("`pools[].workers`", "pools[].workers."),
+        ("Top of the file", ""), ("`source`", "source."),
+        ("`source.kubernetes`", "source.kubernetes."), ("`pools[]`", "pools[]."), ("`pools[].workers`", "pools[].workers."),
         ("`listeners[]`", "listeners[]."), ("`listeners[].routes[]`", "listeners[].routes[]."), ("`publisher`", "publisher."),
         ("`dispatcher`", "dispatcher."),
     ]

@@ -39,6 +39,7 @@ extension EndpointsMessage {
         case .upsert(let pool, let endpoint):
             "pool \(pool.rawValue % 1000): \(endpoint.uid) \(endpoint.isUsable ? "ready" : "unready") \(endpoint.addresses[0])"
         case .remove(let pool, let id): "pool \(pool.rawValue % 1000): removes \(id.description.prefix(8))"
+        case .propagated(let age): "propagated in \(age)"
         case .source(let health): "source is \(health.state)"
         }
     }

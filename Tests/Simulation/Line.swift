@@ -131,6 +131,7 @@ struct Feed {
     mutating func take(_ message: EndpointsMessage) -> PoolID? {
         switch message {
         case .source(let health): source = health.state
+        case .propagated: break
         case .snapshotBegin: staged = [:]
         case .snapshotEnd:
             guard let whole = staged else { return nil }

@@ -15,7 +15,7 @@ final class WatcherProcess: Process {
     private var consumers: [LinkEnd] { ends.filter { $0.isUp && $0.edge == .endpoints } }
 
     override func boot() {
-        machine = WatcherMachine(pools: world.cluster.sources, localPools: Set(world.localPool.map { [$0] } ?? []), hasSource: true, at: now)
+        machine = WatcherMachine(pools: world.cluster.sources, localPools: Set(world.localPool.map { [$0] } ?? []), source: .directory, at: now)
         loaded = world.cluster.files.map { _ in 0 }
         armed = .never
         if let saved {

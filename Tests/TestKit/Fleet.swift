@@ -30,7 +30,7 @@ public final class Fleet: @unchecked Sendable {
     public var stateDirectory: String { directory + "/state" }
     public var endpointsDirectory: String { directory + "/endpoints.d" }
 
-    /// Writes the configuration: the directories are added to what is given.
+    /// Writes the configuration: the directories are added to what is given, and a directory of endpoints where it needs a source and names none.
     public init(_ configuration: String) throws {
         var template = Array("/tmp/lh.XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw TestFailure("mkdtemp: errno \(errno)") }
@@ -66,7 +66,8 @@ public final class Fleet: @unchecked Sendable {
             state-directory: \(stateDirectory)
 
             """
-        let source = configuration.contains("service:") ? "source: { directory: \(endpointsDirectory) }\n" : ""
+        let needsSource = configuration.contains("service:") && !configuration.contains("source:")
+        let source = needsSource ? "source: { directory: \(endpointsDirectory) }\n" : ""
         try write(directories + source + configuration, to: configurationPath)
     }
 

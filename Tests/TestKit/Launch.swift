@@ -37,6 +37,8 @@ public enum Launch {
             posix_spawn_file_actions_adddup2(&actions, 200 + Int32(i), 3 + Int32(i))
             posix_spawn_file_actions_addclose(&actions, 200 + Int32(i))
         }
+        // Nothing else is inherited, whatever libraries in the test process forgot to mark close-on-exec (SwiftNIO's sockets).
+        _ = try closeFrom(&actions, 3 + Int32(descriptors.count))
         var noSignals = sigset_t()
         var allSignals = sigset_t()
         sigemptyset(&noSignals)
@@ -52,6 +54,13 @@ public enum Launch {
         let result = posix_spawn(&pid, program, &actions, &attributes, &argv, &envp)
         guard result == 0 else { throw TestFailure("cannot start \(program): errno \(result); is it built, and LEASEHOLD_BIN right?") }
         return pid
+    }
+
+    /// posix_spawn_file_actions_addclosefrom_np(3), of glibc 2.34 and later, which the headers hide from Swift.
+    private static func closeFrom(_ actions: UnsafeMutablePointer<posix_spawn_file_actions_t>, _ first: Int32) throws -> Int32 {
+        typealias Function = @convention(c) (UnsafeMutablePointer<posix_spawn_file_actions_t>, Int32) -> Int32
+        guard let address = dlsym(nil, "posix_spawn_file_actions_addclosefrom_np") else { throw TestFailure("glibc is older than 2.34") }
+        return unsafeBitCast(address, to: Function.self)(actions, first)
     }
 
     /// A process group and a directory that vanish with the test process: a guardian waits for the end of a pipe whose other end is

@@ -13,8 +13,8 @@ struct Bench {
     /// Everything that was to be done, since last taken.
     var actions: [WatcherAction] = []
 
-    init(pools: [PoolSource] = [pool("web")], localPools: Set<PoolID> = [PoolID(name: "web")], hasSource: Bool = true) {
-        machine = WatcherMachine(pools: pools, localPools: localPools, hasSource: hasSource, at: now)
+    init(pools: [PoolSource] = [pool("web")], localPools: Set<PoolID> = [PoolID(name: "web")], source: WatcherMachine.Source = .directory) {
+        machine = WatcherMachine(pools: pools, localPools: localPools, source: source, at: now)
         follower.greet(machine, now)
     }
 
@@ -83,6 +83,8 @@ struct Follower {
     var endpoints: [PoolID: [EndpointID: Endpoint]] = [:]
     var health: SourceHealth?
     var generation: UInt64 = 0
+    /// Of the changes that were told with their age.
+    var ages: [Duration] = []
     private var incoming: [PoolID: [EndpointID: Endpoint]]?
 
     mutating func greet(_ machine: WatcherMachine, _ now: Instant) {
@@ -92,6 +94,7 @@ struct Follower {
     mutating func hear(_ message: EndpointsMessage) {
         switch message {
         case .source(let health): self.health = health
+        case .propagated(let age): ages.append(age)
         case .snapshotBegin(let generation):
             incoming = [:]
             self.generation = generation

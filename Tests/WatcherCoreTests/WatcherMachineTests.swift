@@ -226,7 +226,7 @@ import Wire
     }
 
     @Test func withoutASourceThereAreLocalWorkersAtOnce() {
-        var bench = Bench(pools: [], hasSource: false)
+        var bench = Bench(pools: [], source: .none)
         #expect(bench.follower.health == SourceHealth(state: .live))
         bench.handle(.workersLinkUp, .workersSaid(.upsert(pool: web, worker(21000))))
         #expect(bench.table() == ["127.0.0.1:21000 local"])

@@ -15,6 +15,7 @@ enum Samples {
     static let endpoints: [EndpointsMessage] = [
         .source(SourceHealth(state: .stale, age: .seconds(3), detail: "the directory is away")), .snapshotBegin(generation: 4),
         .upsert(pool: pool, endpoint), .remove(pool: pool, endpoint.id), .snapshotEnd(generation: 4),
+        .propagated(age: .milliseconds(12)),
     ]
     static let workers: [WorkersMessage] = [.snapshotBegin, .upsert(pool: pool, endpoint), .remove(pool: pool, endpoint.id), .snapshotEnd]
     static let requests: [LeasingRequest] = [

@@ -273,6 +273,8 @@ struct lh_spawn {
     char *const *envp;
     /// Becomes standard output and standard error; -1 inherits both. Standard input is /dev/null.
     int output;
+    /// Becomes standard error, where that is not `output`; -1 is the same as `output`.
+    int errors;
     /// Become 3, 4, … without close-on-exec.
     const int *passed;
     int passed_count;

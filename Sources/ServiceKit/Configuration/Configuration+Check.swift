@@ -5,9 +5,31 @@ import Model
 extension Configuration {
     /// Run on whatever could be read, so that one slip does not hide another; only what was given is complained about.
     func check(_ reading: inout ConfigurationReading) {
+        checkSource(&reading)
         checkPools(&reading)
         checkListeners(&reading)
         checkPorts(&reading)
+    }
+
+    private func checkSource(_ reading: inout ConfigurationReading) {
+        guard reading.isGiven("source") else { return }
+        switch (reading.isGiven("source.directory"), reading.isGiven("source.kubernetes")) {
+        case (true, true):
+            reading.complain(about: "source.kubernetes", "stands beside directory", remedy: "keep one of the two: there is one source")
+        case (false, false) where reading.diagnostics.isEmpty:
+            reading.complain(
+                about: "source", "names no source", remedy: "add directory: /etc/leasehold/endpoints.d, or kubernetes: in-cluster")
+        case (false, false), (true, false), (false, true): break
+        }
+        let hasFile = reading.isGiven("source.kubernetes.kubeconfig")
+        if !hasFile, reading.isGiven("source.kubernetes.context") {
+            reading.complain(
+                about: "source.kubernetes.context", "is the context of a kubeconfig, and there is none", remedy: "add kubeconfig: PATH, or remove it")
+        }
+        if hasFile, reading.isGiven("source.kubernetes.service-account") {
+            reading.complain(
+                about: "source.kubernetes.service-account", "has no effect beside kubeconfig", remedy: "remove one of the two")
+        }
     }
 
     private func checkPools(_ reading: inout ConfigurationReading) {
@@ -37,7 +59,7 @@ extension Configuration {
             reading.complain(about: key, "has neither service nor workers", remedy: "add service: NAMESPACE/NAME, or workers")
         }
         if hasService, !reading.isGiven("source") {
-            reading.complain(about: "\(key).service", "there is no source to find it in", remedy: "add source: { directory: PATH }")
+            reading.complain(about: "\(key).service", "there is no source to find it in", remedy: "add source: { directory: PATH } or source: { kubernetes: in-cluster }")
         }
         if !hasService, reading.isGiven("\(key).port") {
             reading.complain(

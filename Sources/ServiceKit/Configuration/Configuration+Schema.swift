@@ -94,12 +94,32 @@ extension KeyTable {
 
 extension SourceConfiguration {
     static let schema = Section(initial: SourceConfiguration()) { keys in
-        keys.value(
-            "directory", \.directory, .path(), traits: [.required, .restart],
-            example: "/etc/leasehold/endpoints.d",
+        keys.optional(
+            "directory", \.directory, .path(), traits: .restart, absent: "",
             "EndpointSlice and Service manifests, YAML or JSON, watched; an unreadable directory is unknown, never empty.")
-        keys.refused("kubernetes", remedy: "use source.directory with exported EndpointSlices")
-        keys.refused("route-server", remedy: "use source.directory with exported EndpointSlices")
+        keys.sectionOrWord(
+            "kubernetes", \.kubernetes, KubernetesConfiguration.schema, word: "in-cluster", traits: .restart,
+            "An API server, whose EndpointSlices and Services are watched; in-cluster is the pod's own, with every default.")
+        keys.refused("route-server", remedy: "use source.directory with exported EndpointSlices, or source.kubernetes")
+    }
+}
+
+extension KubernetesConfiguration {
+    static let schema = Section(initial: KubernetesConfiguration(), inapplicable: { $0.kubeconfig == nil ? [] : ["service-account"] }) { keys in
+        keys.optional(
+            "kubeconfig", \.kubeconfig, .path(), traits: .restart, absent: "the pod's service account",
+            "A kubeconfig file; what it names is read again for every request, so that rotated credentials are used.")
+        keys.optional(
+            "context", \.context, .text, traits: .restart, absent: "its current-context", "The context of the kubeconfig file.")
+        keys.value(
+            "service-account", \.serviceAccount, .path(), traits: .restart,
+            "Where the pod's token, ca.crt and namespace are; the server is in KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT.")
+        keys.value(
+            "doubt", \.doubt, .percent, traits: .restart,
+            "When a list shows more than this share of a pool gone, and no event told so, the removal waits for doubt-for; so does an empty pool.")
+        keys.value(
+            "doubt-for", \.doubtFor, .duration(atLeast: .zero, atMost: .seconds(3_600)), traits: .restart,
+            "How long such a removal is held back before it is believed; 0 believes at once.")
     }
 }
 

@@ -32,12 +32,33 @@ public struct Configuration: Hashable, Sendable {
     public func pool(_ id: PoolID) -> PoolConfiguration? { pools.first { $0.id == id } }
 }
 
-/// Where endpoints come from.
+/// Where endpoints come from: one of the two is given.
 public struct SourceConfiguration: Hashable, Sendable {
     /// EndpointSlice and Service manifests, YAML or JSON, watched. Absolute.
-    public var directory = ""
+    public var directory: String?
+    /// An API server.
+    public var kubernetes: KubernetesConfiguration?
 
-    public init(directory: String = "") { self.directory = directory }
+    public init(directory: String? = nil, kubernetes: KubernetesConfiguration? = nil) {
+        self.directory = directory
+        self.kubernetes = kubernetes
+    }
+}
+
+/// How an API server is reached, and how far it is believed.
+public struct KubernetesConfiguration: Hashable, Sendable {
+    /// Absolute; nil is the service account of the pod that this runs in.
+    public var kubeconfig: String?
+    /// Of the kubeconfig; nil is its current-context.
+    public var context: String?
+    /// Where the pod's `token`, `ca.crt` and `namespace` are. Absolute.
+    public var serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
+    /// The share of a pool, in percent, whose disappearance without a word about each is doubted.
+    public var doubt = 50
+    /// How long such a disappearance is held back; zero believes at once.
+    public var doubtFor = Duration.seconds(10)
+
+    public init() {}
 }
 
 /// What tells the outside what is going on.

@@ -237,6 +237,37 @@ extension KeyTable {
         keys.append(key)
     }
 
+    /// The same, where one word may stand for a section that says nothing.
+    mutating func sectionOrWord<Part>(
+        _ name: String, _ property: WritableKeyPath<Root, Part?> & Sendable, _ section: Section<Part>, word: String, traits: KeyTraits = [],
+        _ sentence: String
+    ) {
+        optionalSection(name, property, section, traits: traits, sentence)
+        guard let whole = keys.popLast() else { return }
+        let key = Key<Root>(
+            name: name, traits: traits, example: word,
+            read: { node, key, root, reading in
+                guard case .scalar(let scalar) = node, !node.isAbsent else { return whole.read(node, key, &root, &reading) }
+                guard scalar.string == word else {
+                    reading.complain(
+                        at: node.mark, key, Complaint("\(quoted(scalar.string)) is not known here", remedy: "write \(word), or a section"))
+                    return
+                }
+                root[keyPath: property] = section.initial
+            },
+            render: whole.render,
+            documentation: whole.documentation.map { row in
+                var row = row
+                if row.path == name { row.type = "\(word) | section" }
+                return row
+            },
+            restartValues: { root, key in
+                // Whether it is there at all counts too.
+                whole.restartValues(root, key)
+            })
+        keys.append(key)
+    }
+
     /// A list of sections, each beginning with `start`.
     mutating func sections<Item>(
         _ name: String, _ property: WritableKeyPath<Root, [Item]> & Sendable, _ section: Section<Item>, traits: KeyTraits = [],

@@ -50,6 +50,19 @@ extension ValueType where Value == Int {
             render: { .text(sizeText($0)) })
     }
 
+    /// `50%`.
+    static var percent: ValueType {
+        .scalar(
+            "percentage",
+            parse: { (text, _) throws(Complaint) in
+                guard text.hasSuffix("%") else {
+                    throw Complaint("\(quoted(text)) is not a percentage", remedy: "write a whole number with a percent sign, like 50%")
+                }
+                return try parseCount(String(text.dropLast()), 0...100)
+            },
+            render: { .text("\($0)%") })
+    }
+
     static func count(_ range: ClosedRange<Int>) -> ValueType {
         .scalar("number", parse: { (text, _) throws(Complaint) in try parseCount(text, range) }, render: { .number($0) })
     }
