@@ -18,5 +18,8 @@ public enum MessageID {
     public static let portTaken = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1110"
     public static let fileMended = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1120"
     public static let sourceProblem = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1121"
+    public static let notPermitted = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1130"
+    public static let startsTooOften = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1131"
+    public static let unknownSocket = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1132"
     public static let stateNotSaved = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1122"
 }

@@ -29,7 +29,7 @@ final class Shell {
         scaler = Scaler(node: Self.nodeName())
         processes = WorkerProcesses(loop: service.loop)
         ports = Ports(loop: service.loop)
-        roster = RosterFile(path: "\(service.configuration.runtimeDirectory)/workers.roster")
+        roster = RosterFile(path: "\(service.privateRuntimeDirectory)/workers.roster")
         workersLink = service.connect(.workers)
         stateLink = service.connect(.state)
         scalingLink = service.connect(.scaling)

@@ -1,6 +1,7 @@
 import CLinux
 import Linux
 import ScalerCore
+import ServiceKit
 
 /// The child driver: starts worker processes, signals them, and tells when one has ended.
 ///
@@ -26,22 +27,14 @@ final class WorkerProcesses {
 
     var isEmpty: Bool { running.isEmpty }
 
-    /// What a worker must not inherit: our manager's wishes to us.
-    private static let ours: Set<String> = [
-        "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LEASEHOLD_WORKERS",
-        "LEASEHOLD_SEAT",
-    ]
-
     /// Starts a worker: `{port}` replaced in every argument, LEASEHOLD_PORT and LEASEHOLD_POOL set, standard output and error inherited.
     func start(_ place: WorkerPlace, pool: WorkerPool) throws(SystemError) -> ProcessIdentity {
-        let arguments = pool.command.map {
-            $0.split(separator: "{port}", omittingEmptySubsequences: false).joined(separator: "\(place.port)")
-        }
-        let program = arguments.first ?? ""
+        let command = WorkerCommand(pool.command, pool: pool.name, port: place.port)
+        let program = command.arguments.first ?? ""
         guard let path = Executable.find(program) else { throw SystemError(ENOENT, "find", program) }
         var spawn = Spawn(
-            path: path, arguments: arguments,
-            environment: environmentVariables(without: Self.ours) + ["LEASEHOLD_PORT=\(place.port)", "LEASEHOLD_POOL=\(pool.name)"])
+            path: path, arguments: command.arguments,
+            environment: environmentVariables(without: WorkerCommand.withheld) + command.environment)
         // Its own session: a Ctrl-C for us is none for it, and its whole process group can be ended.
         spawn.newSession = true
         let pid = try spawn.start()
