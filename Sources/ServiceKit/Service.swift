@@ -116,7 +116,9 @@ public final class Service {
         server.accepts = { members.admits($0) }
         let logger = self.logger
         server.onRefused = { reason in
-            logger.warning("A link was refused, continuing without it", metadata: ["edge": "\(edge.name)", "reason": "\(reason)"])
+            logger.warning(
+                "A link was refused, continuing without it",
+                metadata: ["edge": "\(edge.name)", "reason": "\(reason)", LogKey.messageID: "\(MessageID.linkRefused)"])
         }
         return server
     }

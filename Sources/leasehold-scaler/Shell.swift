@@ -3,6 +3,7 @@ import Linux
 import Model
 import ScalerCore
 import ServiceKit
+import Systemd
 import Wire
 
 /// The process around the machine: links, children, ports, the roster file and one timer.
@@ -132,7 +133,9 @@ final class Shell {
         } catch {
             // Tried again at the end of every turn; the fleet runs on meanwhile.
             if !rosterIsBehind {
-                service.logger.warning("The roster of workers could not be written, continuing without it", metadata: ["error": "\(error)"])
+                service.logger.warning(
+                    "The roster of workers could not be written, continuing without it",
+                    metadata: ["error": "\(error)", LogKey.messageID: "\(MessageID.stateNotSaved)"])
             }
             rosterIsBehind = true
         }
