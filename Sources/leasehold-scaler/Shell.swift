@@ -10,7 +10,7 @@ import Wire
 final class Shell {
     private let service: Service
     private var scaler: Scaler
-    private let processes: WorkerProcesses
+    private let driver: any WorkerDriver
     private let ports: Ports
     private let roster: RosterFile
     private let workersLink: LinkClient
@@ -28,7 +28,8 @@ final class Shell {
     init(_ service: Service) {
         self.service = service
         scaler = Scaler(node: Self.nodeName())
-        processes = WorkerProcesses(loop: service.loop)
+        driver =
+            Self.workersAre == "units" ? WorkerUnits(loop: service.loop, logger: service.logger) : WorkerProcesses(loop: service.loop)
         ports = Ports(loop: service.loop)
         roster = RosterFile(path: "\(service.privateRuntimeDirectory)/workers.roster")
         workersLink = service.connect(.workers)
@@ -36,7 +37,7 @@ final class Shell {
         scalingLink = service.connect(.scaling)
         timer = service.loop.timer { [unowned self] _ in tell(.woke) }
 
-        processes.onExit = { [unowned self] place, process, status in exited(place, process, status) }
+        driver.onEvent = { [unowned self] in heard($0) }
         service.onReload = { [unowned self] _, new in tell(.configured(adopt(new))) }
         service.onTerminate = { [unowned self] isFirst in terminate(isFirst) }
         service.onControl = { [unowned self] request in answer(request) }
@@ -51,7 +52,9 @@ final class Shell {
 
     private func begin() {
         let configured = adopt(service.configuration)
-        let found = roster.readAlive().filter { processes.adopt(WorkerPlace(pool: PoolID(name: $0.pool), port: $0.port), $0.process) }
+        let found = roster.readAlive().filter {
+            driver.adopt(WorkerPlace(pool: PoolID(name: $0.pool), port: $0.port), pool: $0.pool, $0.process)
+        }
         rosterIsBehind = true
         tell(.began(configured, found: found))
     }
@@ -85,15 +88,15 @@ final class Shell {
 
     private func carryOut(_ action: Scaler.Action) {
         switch action {
-        case .check(let place): tell(ports.isHeld(place.port) ? .portHeld(place) : .portFree(place))
+        case .check(let place): check(place)
         case .start(let place): start(place)
         case .probe(let place, let process):
             counts["probes", default: 0] += 1
             ports.probe(place.port) { [unowned self] accepts in tell(accepts ? .accepts(place, process) : .silent(place, process)) }
         case .stop(let place, let process):
             ports.forget(place.port)
-            processes.signal(process, SIGTERM)
-        case .kill(_, let process): processes.signal(process, SIGKILL)
+            driver.stop(process)
+        case .kill(_, let process): driver.kill(process)
         case .announce(let pool, let endpoint): workersLink.link?.send(WorkersMessage.upsert(pool: pool, endpoint))
         case .withdraw(let pool, let endpoint): workersLink.link?.send(WorkersMessage.remove(pool: pool, endpoint))
         case .drainIdle(let pool, let idleFor, let most):
@@ -105,24 +108,30 @@ final class Shell {
         }
     }
 
-    private func start(_ place: WorkerPlace) {
-        guard let pool = pools[place.pool] else { preconditionFailure("a start in a pool that was never configured") }
-        do throws(SystemError) {
-            let process = try processes.start(place, pool: pool)
-            counts["starts", default: 0] += 1
-            tell(.started(place, process))
-        } catch {
-            tell(.startFailed(place, reason: error.description, jitter: .random(in: 0 ... .max)))
-        }
+    private func check(_ place: WorkerPlace) {
+        guard ports.isHeld(place.port), let pool = pools[place.pool] else { return tell(.portFree(place)) }
+        driver.isOurs(place, pool: pool.name) { [unowned self] isOurs in tell(isOurs ? .portFree(place) : .portHeld(place)) }
     }
 
-    private func exited(_ place: WorkerPlace, _ process: ProcessIdentity, _ status: ScalerCore.ExitStatus) {
-        ports.forget(place.port)
-        counts["exits", default: 0] += 1
-        if isEnding {
-            if processes.isEmpty { finishEnding() }
-        } else {
-            tell(.exited(place, process, status, jitter: .random(in: 0 ... .max)))
+    private func start(_ place: WorkerPlace) {
+        guard let pool = pools[place.pool] else { preconditionFailure("a start in a pool that was never configured") }
+        driver.start(place, pool: pool)
+    }
+
+    private func heard(_ event: WorkerEvent) {
+        switch event {
+        case .started(let place, let process):
+            counts["starts", default: 0] += 1
+            tell(.started(place, process))
+        case .startFailed(let place, let reason): tell(.startFailed(place, reason: reason, jitter: .random(in: 0 ... .max)))
+        case .ended(let place, let process, let status):
+            ports.forget(place.port)
+            counts["exits", default: 0] += 1
+            if isEnding {
+                if driver.isEmpty { finishEnding() }
+            } else {
+                tell(.exited(place, process, status, jitter: .random(in: 0 ... .max)))
+            }
         }
     }
 
@@ -185,16 +194,19 @@ final class Shell {
 
     /// Alone, the scaler goes and the fleet stays. Under `leasehold up` the fleet goes with it: it belongs to that terminal.
     private func terminate(_ isFirst: Bool) {
-        guard getenv("LEASEHOLD_WORKERS").map({ String(cString: $0) }) == "end-with-scaler" else { return service.loop.stop() }
-        guard isFirst else { return processes.signalAll(SIGKILL) }
+        guard Self.workersAre == "end-with-scaler" else { return service.loop.stop() }
+        guard isFirst else { return driver.killAll() }
         isEnding = true
-        guard !processes.isEmpty else { return finishEnding() }
-        processes.signalAll(SIGTERM)
+        guard !driver.isEmpty else { return finishEnding() }
+        driver.stopAll()
         service.setStatus("Ending the workers")
         let grace = pools.values.map(\.stopTimeout).max() ?? .zero
-        timer = service.loop.timer { [unowned self] _ in processes.signalAll(SIGKILL) }
+        timer = service.loop.timer { [unowned self] _ in driver.killAll() }
         timer?.set(service.loop.instant + grace)
     }
+
+    /// LEASEHOLD_WORKERS: "units" under systemd, "end-with-scaler" under `leasehold up`; else children that outlive the scaler.
+    private static var workersAre: String { getenv("LEASEHOLD_WORKERS").map { String(cString: $0) } ?? "" }
 
     private func finishEnding() {
         roster.remove()
