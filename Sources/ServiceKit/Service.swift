@@ -66,6 +66,8 @@ public final class Service {
         listenDescriptors = try ListenDescriptors()
         logger = Service.makeLogger(for: name, level: logLevel)
         seat = ProcessInfo.processInfo.environment["LEASEHOLD_SEAT"] ?? "0"
+        // Before the configuration, so that one which is wrong does not make a manager turn in a circle.
+        Service.slowDown(name, seat: seat, logger)
         configuration = Service.loadOrExit(configurationPath)
         loop = try Loop()
         outbox = Outbox(loop: loop)
@@ -75,7 +77,6 @@ public final class Service {
         onTerminate = { _ in loop.stop() }
         onHandOver = { loop.stop() }
         try prepareDirectories()
-        slowDown()
         signals = try SignalSource([SIGTERM, SIGINT, SIGHUP, SIGUSR2], on: loop) { [unowned self] in received($0) }
         control = try ControlServer(
             path: controlPath(name), listener: listenDescriptors.take("control").first, hello: hello(.control), outbox: outbox
@@ -220,17 +221,19 @@ public final class Service {
     }
 
     /// This daemon's own directory for what a successor of the same boot wants: the manager's RuntimeDirectory, else the shared one.
-    public var privateRuntimeDirectory: String {
-        ProcessInfo.processInfo.environment["RUNTIME_DIRECTORY"].map { String($0.prefix { $0 != ":" }) } ?? configuration.runtimeDirectory
+    public var privateRuntimeDirectory: String { Service.managersDirectory ?? configuration.runtimeDirectory }
+
+    private static var managersDirectory: String? {
+        ProcessInfo.processInfo.environment["RUNTIME_DIRECTORY"].map { String($0.prefix { $0 != ":" }) }
     }
 
-    /// A process that keeps dying waits a moment, so that it does not take the machine's time from those that work. Before signals are
-    /// blocked: whatever the manager sends ends it at once.
-    private func slowDown() {
-        let history = StartHistory(path: "\(privateRuntimeDirectory)/\(name.rawValue)-\(seat.filter { $0 != "/" }).starts")
+    /// A process that keeps dying waits a moment, so that it does not take the machine's time from those that work. Only where a manager
+    /// gives it a directory: `leasehold up` is watched by somebody. Signals are not blocked yet: whatever the manager sends ends it at once.
+    private static func slowDown(_ name: ProcessName, seat: String, _ logger: Logger) {
+        guard let directory = managersDirectory else { return }
+        let history = StartHistory(path: "\(directory)/\(name.rawValue)-\(seat.filter { $0 != "/" }).starts")
         guard history.record(at: monotonicNow()) else { return }
-        let text = "Started \(StartHistory.most) times within \(StartHistory.within.components.seconds) s: waiting a second"
-        Notify.status(text)
+        Notify.status("Started \(StartHistory.most) times within \(StartHistory.within.components.seconds) s: waiting a moment")
         logger.warning(
             "Started too often, continuing after a moment",
             metadata: ["ms": "\(StartHistory.pause.milliseconds)", LogKey.messageID: "\(MessageID.startsTooOften)"])

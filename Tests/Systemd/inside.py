@@ -196,16 +196,13 @@ def a_socket_that_the_configuration_does_not_name_is_a_configuration_error():
     run("systemctl", "stop", unit("dispatcher"))
     run("systemctl", "start", extra.name)
     assert try_connect(("127.0.0.1", 8099), socket.SOCK_STREAM) is None
-    until("it ends with 78 and stays down", lambda: show(unit("dispatcher"), "Result", "ExecMainStatus", "ActiveState")
-          == {"Result": "exit-code", "ExecMainStatus": "78", "ActiveState": "failed"})
+    until("it ends with 78", lambda: show(unit("dispatcher"), "ExecMainStatus") == "78")
     said = until("the reason", lambda: journal(place, "MESSAGE_ID=" + message_id("unknownSocket")))
     assert said[0]["LEASEHOLD_SOCKETS"] == "extra", said
     run("systemctl", "stop", extra.name)
     extra.unlink()
     run("systemctl", "daemon-reload")
     run("systemctl", "reset-failed", unit("dispatcher"))
-    # A socket unit whose service failed for good has failed with it.
-    run("systemctl", "restart", "leasehold-dispatcher-http.socket", "leasehold-dispatcher-control.socket")
     assert get()[0] == 200
     ready()
 
@@ -220,7 +217,8 @@ def workers():
 def workers_are_units_that_come_with_demand_and_go_without():
     configure(pools(idle="1s"))
     run("systemctl", "reload", unit("scaler"), unit("pool-keeper"))
-    jobs = [threading.Thread(target=get, args=("/render?ms=1500",)) for _ in range(4)]
+    served = []
+    jobs = [threading.Thread(target=lambda: served.append(get("/render?ms=1500")[0])) for _ in range(4)]
     for job in jobs:
         job.start()
     until("four units", lambda: len(workers()) == 4)
@@ -228,6 +226,7 @@ def workers_are_units_that_come_with_demand_and_go_without():
     assert all(show(name, "Slice") == "leasehold-workers.slice" for name in workers())
     for job in jobs:
         job.join()
+    assert served == [200] * 4
     until("one unit", lambda: len(workers()) == 1)
     configure(pools())
     run("systemctl", "reload", unit("scaler"), unit("pool-keeper"))
@@ -340,20 +339,22 @@ def each_process_killed_thirty_times_in_ten_seconds_comes_back_and_its_listeners
     place = cursor()
     began = time.monotonic()
     killed = {d: set() for d in DAEMONS}
-    for turn in range(30):
-        time.sleep(max(0, began + turn / 3 - time.monotonic()))
-        for daemon in DAEMONS:
-            # Whatever process there is now, if there is one: it may be between two.
-            process = pid(daemon)
-            if process:
-                run("systemctl", "kill", "--signal=KILL", "--kill-who=main", unit(daemon), check=False)
-                killed[daemon].add(process)
-    took = time.monotonic() - began
-    ready()
-    status = get()[0]
-    for list_ in knockers.values():
-        for knocker in list_:
-            knocker.stop()
+    try:
+        for turn in range(30):
+            time.sleep(max(0, began + turn / 3 - time.monotonic()))
+            for daemon in DAEMONS:
+                # Whatever process there is now, if there is one: it may be between two.
+                process = pid(daemon)
+                if process:
+                    run("systemctl", "kill", "--signal=KILL", "--kill-who=main", unit(daemon), check=False)
+                    killed[daemon].add(process)
+        took = time.monotonic() - began
+        ready()
+        status = get()[0]
+    finally:
+        for list_ in knockers.values():
+            for knocker in list_:
+                knocker.stop()
     for daemon in DAEMONS:
         knocks = sum(k.knocks for k in knockers[daemon])
         figure(f"{daemon}: 30 kills in {took:.1f} s hit {len(killed[daemon])} processes; {knocks} connects, refused: {set().union(*(k.found for k in knockers[daemon])) or 0}")

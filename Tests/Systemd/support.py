@@ -70,9 +70,8 @@ def journal(*matches):
 
 
 def cursor():
-    """A place in the journal: `--after-cursor` shows what came later."""
-    lines = run("journalctl", "--lines=1", "--show-cursor", "--no-pager").stdout.splitlines()
-    return "--after-cursor=" + lines[-1].removeprefix("-- cursor: ")
+    """Now, for the journal: a match that shows what came later."""
+    return f"--since=@{time.time():.6f}"
 
 
 def message_id(name):
@@ -183,7 +182,8 @@ def dropin(unit_name, text):
 
 def as_user(user, *command, groups=None, **more):
     rights = [f"--groups={groups}"] if groups else ["--init-groups"]
-    return run("setpriv", f"--reuid={user}", f"--regid={user}", *rights, "--", *command, check=False, **more)
+    group = "nogroup" if user == "nobody" else user
+    return run("setpriv", f"--reuid={user}", f"--regid={group}", *rights, "--", *command, check=False, **more)
 
 
 def control_path(name):
