@@ -22,6 +22,7 @@ final class Shell {
     private var actions: [Scaler.Action] = []
     private var isActing = false
     private var isEnding = false
+    private var hasBegun = false
     private var rosterIsBehind = false
     private var counts: [String: UInt64] = ["starts": 0, "exits": 0, "crashes": 0, "probes": 0, "drained": 0]
 
@@ -38,24 +39,34 @@ final class Shell {
         timer = service.loop.timer { [unowned self] _ in tell(.woke) }
 
         driver.onEvent = { [unowned self] in heard($0) }
-        service.onReload = { [unowned self] _, new in tell(.configured(adopt(new))) }
+        service.onReload = { [unowned self] _, new in
+            // Before that the configuration in force is read when it begins.
+            if hasBegun { tell(.configured(adopt(new))) }
+        }
         service.onTerminate = { [unowned self] isFirst in terminate(isFirst) }
         service.onControl = { [unowned self] request in answer(request) }
         service.counters = { [unowned self] in counts }
         service.loop.atTurnEnd { [unowned self] in turnEnded() }
-        begin()
-        connect()
-        service.ready(status: status())
+        driver.findRunning { [unowned self] running in
+            begin(running)
+            connect()
+            service.ready(status: status())
+        }
     }
 
     // MARK: The machine
 
-    private func begin() {
+    private func begin(_ running: [FoundWorker]) {
         let configured = adopt(service.configuration)
-        let found = roster.readAlive().filter {
+        let known = roster.readAlive()
+        // Of those that the roster does not name the command is unknown: fingerprint 0 has them replaced.
+        let others = running.filter { one in !known.contains { $0.pool == one.pool && $0.port == one.port } }
+            .map { RosterEntry(pool: $0.pool, port: $0.port, process: $0.process, fingerprint: 0, state: .starting) }
+        let found = (known + others).filter {
             driver.adopt(WorkerPlace(pool: PoolID(name: $0.pool), port: $0.port), pool: $0.pool, $0.process)
         }
         rosterIsBehind = true
+        hasBegun = true
         tell(.began(configured, found: found))
     }
 
@@ -80,7 +91,7 @@ final class Shell {
     }
 
     private func turnEnded() {
-        guard !isEnding else { return }
+        guard hasBegun, !isEnding else { return }
         timer?.set(scaler.nextWake)
         if rosterIsBehind { saveRoster() }
         service.setStatus(status())
@@ -88,7 +99,7 @@ final class Shell {
 
     private func carryOut(_ action: Scaler.Action) {
         switch action {
-        case .check(let place): check(place)
+        case .check(let place): tell(ports.isHeld(place.port) ? .portHeld(place) : .portFree(place))
         case .start(let place): start(place)
         case .probe(let place, let process):
             counts["probes", default: 0] += 1
@@ -106,11 +117,6 @@ final class Shell {
         case .saveRoster: saveRoster()
         case .notice(let notice): Self.log(notice, to: service.logger)
         }
-    }
-
-    private func check(_ place: WorkerPlace) {
-        guard ports.isHeld(place.port), let pool = pools[place.pool] else { return tell(.portFree(place)) }
-        driver.isOurs(place, pool: pool.name) { [unowned self] isOurs in tell(isOurs ? .portFree(place) : .portHeld(place)) }
     }
 
     private func start(_ place: WorkerPlace) {

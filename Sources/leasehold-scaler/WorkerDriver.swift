@@ -7,9 +7,8 @@ protocol WorkerDriver: AnyObject {
     /// Nobody is left.
     var isEmpty: Bool { get }
 
-    /// Whether who has the port is a worker of ours that no roster names: started just before a former scaler was killed. Starting it
-    /// again finds it.
-    func isOurs(_ place: WorkerPlace, pool: String, _ answer: @escaping (Bool) -> Void)
+    /// Calls back once, now or later, with the workers that run though no roster may name them: started just before a scaler was killed.
+    func findRunning(_ found: @escaping ([FoundWorker]) -> Void)
     /// Follows a worker of an earlier scaler. False when it has ended meanwhile.
     func adopt(_ place: WorkerPlace, pool: String, _ process: ProcessIdentity) -> Bool
     /// Answered by `started` or `startFailed`, now or later.
@@ -26,4 +25,10 @@ enum WorkerEvent {
     case started(WorkerPlace, ProcessIdentity)
     case startFailed(WorkerPlace, String)
     case ended(WorkerPlace, ProcessIdentity, ScalerCore.ExitStatus)
+}
+
+struct FoundWorker: Hashable {
+    var pool: String
+    var port: UInt16
+    var process: ProcessIdentity
 }

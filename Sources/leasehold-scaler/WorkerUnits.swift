@@ -55,9 +55,26 @@ final class WorkerUnits: WorkerDriver {
 
     // MARK: Starting
 
-    func isOurs(_ place: WorkerPlace, pool: String, _ answer: @escaping (Bool) -> Void) {
-        property(Self.unit(pool, place.port), "org.freedesktop.systemd1.Unit", "ActiveState", { $0.variant("s") { $0.string() } }) { state in
-            answer(state == "active")
+    func findRunning(_ found: @escaping ([FoundWorker]) -> Void) {
+        let arguments = [BusArgument.strings(["active"]), .strings(["\(Self.template)@*.service"])]
+        bus.call(Manager.name, Manager.path, Manager.interface, "ListUnitsByPatterns", arguments) { [unowned self] reply in
+            var units: [String] = []
+            // a(ssssssouso): the name comes first.
+            if case .success(let message) = reply { message.structures("ssssssouso") { units += [$0.string()].compactMap(\.self) } }
+            ask(units[...], [], found)
+        }
+    }
+
+    /// One after the other: there are few, and it is the start.
+    private func ask(_ units: ArraySlice<String>, _ sofar: [FoundWorker], _ found: @escaping ([FoundWorker]) -> Void) {
+        guard let unit = units.first else { return found(sofar) }
+        mainPID(of: unit) { [unowned self] pid in
+            var list = sofar
+            let parts = UnitName.instance(of: unit, template: Self.template)?.split(separator: "/") ?? []
+            if parts.count == 2, let port = UInt16(parts[1]), let startTime = ProcessTable.startTime(of: pid) {
+                list.append(FoundWorker(pool: String(parts[0]), port: port, process: ProcessIdentity(pid: pid, startTime: startTime)))
+            }
+            ask(units.dropFirst(), list, found)
         }
     }
 
@@ -65,9 +82,7 @@ final class WorkerUnits: WorkerDriver {
         let name = Self.unit(pool.name, place.port)
         order("StartUnit", name) { [unowned self] failure in
             if let failure { return onEvent(.startFailed(place, failure)) }
-            property(name, "org.freedesktop.systemd1.Service", "MainPID", { $0.variant("u") { $0.uint32() } }) { [unowned self] pid in
-                started(place, name, Int32(clamping: pid ?? 0))
-            }
+            mainPID(of: name) { [unowned self] pid in started(place, name, pid) }
         }
     }
 
@@ -145,6 +160,11 @@ final class WorkerUnits: WorkerDriver {
             case .failure(let failure): done(failure.description)
             }
         }
+    }
+
+    /// 0 where there is none.
+    private func mainPID(of unit: String, _ then: @escaping (Int32) -> Void) {
+        property(unit, "org.freedesktop.systemd1.Service", "MainPID", { $0.variant("u") { $0.uint32() } }) { then(Int32(clamping: $0 ?? 0)) }
     }
 
     private func property<Value>(

@@ -101,7 +101,7 @@ def main():
             print(f"ok    systemd is up after {time.monotonic() - began:.1f} s", flush=True)
             with open(package, "rb") as file:
                 enter(init, "sh", "-c", "mkdir -p /machine && cat > /machine/leasehold.deb", stdin=file, check=True)
-            installed = enter(init, "dpkg", "--install", "/machine/leasehold.deb", text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            installed = enter(init, "dpkg", "--no-triggers", "--install", "/machine/leasehold.deb", text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             if installed.returncode != 0:
                 print(f"FAIL  the package does not install:\n{installed.stdout}")
                 return 1
