@@ -62,7 +62,7 @@ def main():
     options.add_argument("--package")
     options.add_argument("--seconds", type=int, default=300)
     options.add_argument("words", nargs="*")
-    chosen = options.parse_args()
+    chosen = options.parse_intermixed_args()
     began = time.monotonic()
 
     probe = subprocess.run([str(MACHINE), "--probe"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
