@@ -1,7 +1,7 @@
 # The commands that the README names. `make help` lists them.
 #
-# Variables:  PREFIX=/usr/local DESTDIR=       where `make install` puts things
-#             BUILD_FLAGS="-c release"         add --static-swift-stdlib for a machine without the toolchain
+# Variables:  PREFIX=/usr/local DESTDIR=       where `make install` puts things; CATALOGDIR, POLKITDIR, UNITDIR …: scripts/install-tree
+#             BUILD_FLAGS="-c release"         passed to `swift build`
 #             BENCH_FLAGS=--quick              passed to Benchmarks/bench.py
 #             FILTER=                          passed to `swift test --filter`
 #             SECONDS_PER_TARGET=60            how long `make fuzz` works on each target
@@ -16,9 +16,7 @@ BENCH_FLAGS ?=
 FILTER ?=
 SECONDS_PER_TARGET ?= 60
 
-EXECUTABLES := leasehold leasehold-watcher leasehold-pool-keeper leasehold-dispatcher leasehold-scaler leasehold-example-worker
-
-.PHONY: help build demo test test-kubernetes bench docs install check fuzz clean
+.PHONY: help build demo test test-systemd test-kubernetes bench docs install deb check fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -40,6 +38,15 @@ test: ## all tests: the rules, the machines, the simulation, the real executable
 	@$(MAKE) --no-print-directory check
 	swift build --build-tests
 	LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --parallel $(if $(FILTER),--filter $(FILTER))
+	$(if $(FILTER),,@scripts/bootstrap package)
+	$(if $(FILTER),,@python3 Tests/Systemd/run.py "$$(swift build --show-bin-path)")
+
+test-systemd: ## install the package on a throw-away machine with systemd as PID 1, and try everything there
+	@scripts/bootstrap build
+	@scripts/bootstrap package
+	@scripts/bootstrap systemd
+	swift build
+	@python3 Tests/Systemd/run.py "$$(swift build --show-bin-path)" $(FILTER)
 
 test-kubernetes: ## the live suite, against the cluster of KUBECONFIG, in a namespace of its own; skipped by name without
 	@scripts/bootstrap build
@@ -59,13 +66,17 @@ fuzz: ## feed mutated bytes to the parsers and codecs (libFuzzer)
 	@scripts/bootstrap build
 	scripts/fuzz $(SECONDS_PER_TARGET)
 
-install: ## build, then copy to DESTDIR/PREFIX
+install: ## build, then copy to DESTDIR/PREFIX what runs on a machine without Swift
 	@scripts/bootstrap build
+	@scripts/bootstrap package
 	swift build $(BUILD_FLAGS)
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/doc/leasehold"
-	bin="$$(swift build $(BUILD_FLAGS) --show-bin-path)"; \
-	for name in $(EXECUTABLES); do install -m 755 "$$bin/$$name" "$(DESTDIR)$(PREFIX)/bin/$$name"; done
-	install -m 644 LICENSE CHANGELOG.md "$(DESTDIR)$(PREFIX)/share/doc/leasehold/"
+	scripts/install-tree "$$(swift build $(BUILD_FLAGS) --show-bin-path)" "$(DESTDIR)" "$(PREFIX)"
+
+deb: ## build, then make a Debian package in .build/deb
+	@scripts/bootstrap build
+	@scripts/bootstrap package
+	swift build $(BUILD_FLAGS)
+	@scripts/deb "$$(swift build $(BUILD_FLAGS) --show-bin-path)" .build/deb
 
 clean: ## remove what was built and what was measured
 	rm -rf .build .build-tools bench-results

@@ -87,7 +87,7 @@ let package = Package(
         .testTarget(name: "WatcherCoreTests", dependencies: ["WatcherCore", "leasehold-watcher", "TestKit", yams]),
         .testTarget(name: "ScalerCoreTests", dependencies: ["ScalerCore", "TestKit"]),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestKit"]),
-        .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "TestKit"]),
+        .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "Systemd", "TestKit"]),
         .testTarget(name: "OperatorTests", dependencies: ["leasehold", "ServiceKit", "TestKit"]),  // what the command prints
         .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "ScalerCore", "Kubernetes", "TestKit"]),
         .testTarget(name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubeTestServer", "TestKit", logging]),

@@ -52,7 +52,7 @@ public struct Spawn {
 }
 
 /// A null-terminated array of C strings, for argv and envp.
-private final class CStrings {
+final class CStrings {
     let pointer: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
     private let count: Int
 

@@ -17,7 +17,7 @@ public final class ControlServer {
     private let server: LinkServer
 
     public init(
-        path: String, listener: Int32?, hello: Hello, outbox: Outbox, answer: @escaping (ControlRequest, lh_credentials) -> ControlAnswer
+        path: String, listener: Int32?, hello: Hello, outbox: Outbox, answer: @escaping (ControlRequest, Link) -> ControlAnswer
     ) throws(SystemError) {
         if let listener {
             server = try LinkServer(owning: listener, hello: hello, outbox: outbox)
@@ -28,7 +28,7 @@ public final class ControlServer {
             var reader = ByteReader(packet)
             while !reader.isAtEnd {
                 let request = try ControlRequest.decode(from: &reader)
-                switch answer(request, link.credentials) {
+                switch answer(request, link) {
                 case .report(let json):
                     for part in parts(of: json) { link.send(ControlReply.part(part)) }
                     link.send(ControlReply.end(status: 0, message: ""))

@@ -46,6 +46,7 @@ public final class Service {
     /// Whether all of the process's loops make progress; false withholds WATCHDOG=1.
     public var isHealthy: () -> Bool = { true }
 
+    private let operators = Operators()
     private let started = monotonicNow()
     private var isReady = false
     private var status = "Starting"
@@ -65,6 +66,8 @@ public final class Service {
         listenDescriptors = try ListenDescriptors()
         logger = Service.makeLogger(for: name, level: logLevel)
         seat = ProcessInfo.processInfo.environment["LEASEHOLD_SEAT"] ?? "0"
+        // Before the configuration, so that one which is wrong does not make a manager turn in a circle.
+        Service.slowDown(name, seat: seat, logger)
         configuration = Service.loadOrExit(configurationPath)
         loop = try Loop()
         outbox = Outbox(loop: loop)
@@ -77,7 +80,7 @@ public final class Service {
         signals = try SignalSource([SIGTERM, SIGINT, SIGHUP, SIGUSR2], on: loop) { [unowned self] in received($0) }
         control = try ControlServer(
             path: controlPath(name), listener: listenDescriptors.take("control").first, hello: hello(.control), outbox: outbox
-        ) { [unowned self] request, _ in answer(request) }
+        ) { [unowned self] request, link in answer(request, link) }
         if let interval = Notify.watchdogInterval() {
             watchdog = loop.timer { [unowned self] now in
                 if isHealthy() { Notify.watchdog() }
@@ -110,9 +113,13 @@ public final class Service {
         } else {
             server = try LinkServer(path: socketPath(edge), hello: hello(edge), outbox: outbox)
         }
+        let members = EdgeMembers(edge)
+        server.accepts = { members.admits($0) }
         let logger = self.logger
         server.onRefused = { reason in
-            logger.warning("A link was refused, continuing without it", metadata: ["edge": "\(edge.name)", "reason": "\(reason)"])
+            logger.warning(
+                "A link was refused, continuing without it",
+                metadata: ["edge": "\(edge.name)", "reason": "\(reason)", LogKey.messageID: "\(MessageID.linkRefused)"])
         }
         return server
     }
@@ -128,9 +135,20 @@ public final class Service {
     public func ready(status text: String) {
         status = text
         guard !isReady else { return }
+        refuseLeftoverSockets()
         isReady = true
         Notify.ready(status: text)
         logger.notice("Ready", metadata: ["status": "\(text)", LogKey.messageID: "\(MessageID.ready)"])
+    }
+
+    /// A socket that the manager holds and nobody here takes: callers would wait in its backlog for ever.
+    private func refuseLeftoverSockets() {
+        guard !listenDescriptors.entries.isEmpty else { return }
+        let names = listenDescriptors.entries.map(\.name).joined(separator: ", ")
+        logger.critical(
+            "A socket unit passes a socket that the configuration does not name: add a listener of that name, or disable the unit",
+            metadata: ["sockets": "\(names)", LogKey.messageID: "\(MessageID.unknownSocket)"])
+        exit(ExitStatus.configuration.rawValue)
     }
 
     /// The STATUS line; sent at the end of the turn.
@@ -186,12 +204,40 @@ public final class Service {
         logger.notice("Configuration reloaded", metadata: [LogKey.messageID: "\(MessageID.reloaded)"])
     }
 
-    private func answer(_ request: ControlRequest) -> ControlAnswer {
+    private func answer(_ request: ControlRequest, _ link: Link) -> ControlAnswer {
+        guard operators.may(request.changesSomething ? .change : .look, link) else {
+            logger.warning(
+                "A request was refused for want of rights, continuing",
+                metadata: ["uid": "\(link.credentials.uid)", LogKey.messageID: "\(MessageID.notPermitted)"])
+            return .failed(
+                status: UInt8(ExitStatus.permission.rawValue),
+                "uid \(link.credentials.uid) may not do that: join \(request.changesSomething ? Operators.changers : Operators.lookers)")
+        }
         guard case .show("process") = request else { return onControl(request) }
         let report = ProcessReport(
             process: name.rawValue, seat: seat, pid: getpid(), version: Version.current, instance: String(instance, radix: 16),
             ready: isReady, status: status, uptimeSeconds: Double(monotonicNow() - started) / 1e9, counters: counters())
         return .json(report)
+    }
+
+    /// This daemon's own directory for what a successor of the same boot wants: the manager's RuntimeDirectory, else the shared one.
+    public var privateRuntimeDirectory: String { Service.managersDirectory ?? configuration.runtimeDirectory }
+
+    private static var managersDirectory: String? {
+        ProcessInfo.processInfo.environment["RUNTIME_DIRECTORY"].map { String($0.prefix { $0 != ":" }) }
+    }
+
+    /// A process that keeps dying waits a moment, so that it does not take the machine's time from those that work. Only where a manager
+    /// gives it a directory: `leasehold up` is watched by somebody. Signals are not blocked yet: whatever the manager sends ends it at once.
+    private static func slowDown(_ name: ProcessName, seat: String, _ logger: Logger) {
+        guard let directory = managersDirectory else { return }
+        let history = StartHistory(path: "\(directory)/\(name.rawValue)-\(seat.filter { $0 != "/" }).starts")
+        guard history.record(at: monotonicNow()) else { return }
+        Notify.status("Started \(StartHistory.most) times within \(StartHistory.within.components.seconds) s: waiting a moment")
+        logger.warning(
+            "Started too often, continuing after a moment",
+            metadata: ["ms": "\(StartHistory.pause.milliseconds)", LogKey.messageID: "\(MessageID.startsTooOften)"])
+        Thread.sleep(forTimeInterval: Double(StartHistory.pause.milliseconds) / 1000)
     }
 
     /// This daemon's own directory for what must outlive it: `state-directory/NAME`, made if missing.

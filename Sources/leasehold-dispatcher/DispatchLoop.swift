@@ -4,6 +4,7 @@ import Linux
 import Logging
 import Model
 import ServiceKit
+import Systemd
 import Wire
 
 /// One thread of the dispatcher: its epoll loop, its connections, its link to the pool-keeper.
@@ -140,7 +141,9 @@ final class DispatchLoop {
             feed(.keeperUp)
         }
         keeper.onDown = { [unowned self] reason in
-            logger.warning("The pool-keeper is away; sessions go on and callers wait", metadata: ["reason": "\(reason)"])
+            logger.warning(
+                "The pool-keeper is away; sessions go on and callers wait",
+                metadata: ["reason": "\(reason)", LogKey.messageID: "\(MessageID.linkDown)"])
             feed(.keeperDown)
         }
         keeper.onPacket = { [unowned(unsafe) self] (_, packet, _) throws(WireError) in

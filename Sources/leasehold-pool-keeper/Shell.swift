@@ -89,7 +89,9 @@ final class Shell {
         case .scaling(let reply): scaling.broadcast(reply)
         case .poolChanged(let pool): state.changed(pool)
         case .closeDispatcher(let id, let reason):
-            service.logger.warning("A dispatcher broke the protocol and is disconnected, continuing", metadata: ["reason": "\(reason.name)"])
+            service.logger.warning(
+                "A dispatcher broke the protocol and is disconnected, continuing",
+                metadata: ["reason": "\(reason.name)", LogKey.messageID: "\(MessageID.protocolBroken)"])
             links.first { $0.id == id }?.link.close()
         case .rosterChanged: saveRoster()
         case .operated(let count): operated = count
@@ -213,7 +215,7 @@ final class Shell {
         } catch {
             service.logger.error(
                 "The roster of dispatchers could not be written; a restart now would not wait for all leases",
-                metadata: ["error": "\(error)"])
+                metadata: ["error": "\(error)", LogKey.messageID: "\(MessageID.stateNotSaved)"])
         }
     }
 
@@ -258,13 +260,18 @@ final class Shell {
         case .quarantineEnded(let endpoint):
             service.logger.info("An endpoint's quarantine ended", metadata: [LogKey.endpoint: "\(endpoint)"])
         case .nodeAvoided(let endpoint):
-            service.logger.warning("Dials to a node time out; others are preferred", metadata: [LogKey.endpoint: "\(endpoint)"])
+            service.logger.warning(
+                "Dials to a node time out; others are preferred",
+                metadata: [LogKey.endpoint: "\(endpoint)", LogKey.messageID: "\(MessageID.nodeAvoided)"])
         case .nodeTrusted(let endpoint):
             service.logger.info("A node is trusted again", metadata: [LogKey.endpoint: "\(endpoint)"])
         case .conflict(let endpoint, let lease, let open):
             service.logger.error(
                 "More leases than slots were asserted; nothing new is granted there until they end",
-                metadata: [LogKey.endpoint: "\(endpoint)", LogKey.lease: "\(lease)", "open": "\(open)"])
+                metadata: [
+                    LogKey.endpoint: "\(endpoint)", LogKey.lease: "\(lease)", "open": "\(open)",
+                    LogKey.messageID: "\(MessageID.tooManyLeases)",
+                ])
         case .unknownEndpoint(let endpoint, let lease):
             service.logger.info(
                 "A lease runs on an endpoint that no source names", metadata: [LogKey.endpoint: "\(endpoint)", LogKey.lease: "\(lease)"])

@@ -16,11 +16,18 @@ extension Shell {
                     LogKey.messageID: "\(MessageID.workerStarted)",
                 ])
         case .foundAgain(let pool, let port, let pid):
-            logger.notice("A worker was found again", metadata: [LogKey.pool: "\(pool)", "port": "\(port)", "pid": "\(pid)"])
+            logger.notice(
+                "A worker was found again",
+                metadata: [
+                    LogKey.pool: "\(pool)", "port": "\(port)", "pid": "\(pid)", LogKey.messageID: "\(MessageID.workerFound)",
+                ])
         case .slow(let pool, let port, let pid, let after):
             logger.warning(
                 "A worker's port does not accept; stopping it, continuing without it",
-                metadata: [LogKey.pool: "\(pool)", "port": "\(port)", "pid": "\(pid)", "after": "\(text(after))"])
+                metadata: [
+                    LogKey.pool: "\(pool)", "port": "\(port)", "pid": "\(pid)", "after": "\(text(after))",
+                    LogKey.messageID: "\(MessageID.workerSlow)",
+                ])
         case .crashed(let pool, let port, let status, let delay):
             logger.warning(
                 "A worker crashed; continuing, it starts again",
@@ -31,7 +38,10 @@ extension Shell {
         case .startFailed(let pool, let port, let reason, let delay):
             logger.warning(
                 "A worker could not be started; continuing, it is tried again",
-                metadata: [LogKey.pool: "\(pool)", "port": "\(port)", LogKey.reason: "\(reason)", "retry-in": "\(text(delay))"])
+                metadata: [
+                    LogKey.pool: "\(pool)", "port": "\(port)", LogKey.reason: "\(reason)", "retry-in": "\(text(delay))",
+                    LogKey.messageID: "\(MessageID.workerNotStarted)",
+                ])
         case .ended(let pool, let port, let status):
             logger.notice(
                 "A worker ended",
@@ -41,7 +51,9 @@ extension Shell {
         case .killed(let pool, let port, let pid):
             logger.warning(
                 "A worker did not end when told to and was killed; continuing",
-                metadata: [LogKey.pool: "\(pool)", "port": "\(port)", "pid": "\(pid)"])
+                metadata: [
+                    LogKey.pool: "\(pool)", "port": "\(port)", "pid": "\(pid)", LogKey.messageID: "\(MessageID.workerKilled)",
+                ])
         case .portHeld(let pool, let port, let retry):
             logger.warning(
                 "Another process listens on a worker's port; continuing without that port",
@@ -49,11 +61,15 @@ extension Shell {
                     LogKey.pool: "\(pool)", "port": "\(port)", "retry-in": "\(text(retry))", LogKey.messageID: "\(MessageID.portTaken)",
                 ])
         case .portFree(let pool, let port):
-            logger.notice("A worker's port is free again", metadata: [LogKey.pool: "\(pool)", "port": "\(port)"])
+            logger.notice(
+                "A worker's port is free again",
+                metadata: [LogKey.pool: "\(pool)", "port": "\(port)", LogKey.messageID: "\(MessageID.portFree)"])
         case .outOfPorts(let pool, let wanted, let running):
             logger.warning(
                 "Fewer ports than workers wanted; continuing with what there is",
-                metadata: [LogKey.pool: "\(pool)", "wanted": "\(wanted)", "running": "\(running)"])
+                metadata: [
+                    LogKey.pool: "\(pool)", "wanted": "\(wanted)", "running": "\(running)", LogKey.messageID: "\(MessageID.portsShort)",
+                ])
         }
     }
 

@@ -3,13 +3,14 @@ import Linux
 import Model
 import ScalerCore
 import ServiceKit
+import Systemd
 import Wire
 
 /// The process around the machine: links, children, ports, the roster file and one timer.
 final class Shell {
     private let service: Service
     private var scaler: Scaler
-    private let processes: WorkerProcesses
+    private let driver: any WorkerDriver
     private let ports: Ports
     private let roster: RosterFile
     private let workersLink: LinkClient
@@ -21,37 +22,51 @@ final class Shell {
     private var actions: [Scaler.Action] = []
     private var isActing = false
     private var isEnding = false
+    private var hasBegun = false
     private var rosterIsBehind = false
     private var counts: [String: UInt64] = ["starts": 0, "exits": 0, "crashes": 0, "probes": 0, "drained": 0]
 
     init(_ service: Service) {
         self.service = service
         scaler = Scaler(node: Self.nodeName())
-        processes = WorkerProcesses(loop: service.loop)
+        driver =
+            Self.workersAre == "units" ? WorkerUnits(loop: service.loop, logger: service.logger) : WorkerProcesses(loop: service.loop)
         ports = Ports(loop: service.loop)
-        roster = RosterFile(path: "\(service.configuration.runtimeDirectory)/workers.roster")
+        roster = RosterFile(path: "\(service.privateRuntimeDirectory)/workers.roster")
         workersLink = service.connect(.workers)
         stateLink = service.connect(.state)
         scalingLink = service.connect(.scaling)
         timer = service.loop.timer { [unowned self] _ in tell(.woke) }
 
-        processes.onExit = { [unowned self] place, process, status in exited(place, process, status) }
-        service.onReload = { [unowned self] _, new in tell(.configured(adopt(new))) }
+        driver.onEvent = { [unowned self] in heard($0) }
+        service.onReload = { [unowned self] _, new in
+            // Before that the configuration in force is read when it begins.
+            if hasBegun { tell(.configured(adopt(new))) }
+        }
         service.onTerminate = { [unowned self] isFirst in terminate(isFirst) }
         service.onControl = { [unowned self] request in answer(request) }
         service.counters = { [unowned self] in counts }
         service.loop.atTurnEnd { [unowned self] in turnEnded() }
-        begin()
-        connect()
-        service.ready(status: status())
+        driver.findRunning { [unowned self] running in
+            begin(running)
+            connect()
+            service.ready(status: status())
+        }
     }
 
     // MARK: The machine
 
-    private func begin() {
+    private func begin(_ running: [FoundWorker]) {
         let configured = adopt(service.configuration)
-        let found = roster.readAlive().filter { processes.adopt(WorkerPlace(pool: PoolID(name: $0.pool), port: $0.port), $0.process) }
+        let known = roster.readAlive()
+        // Of those that the roster does not name the command is unknown: fingerprint 0 has them replaced.
+        let others = running.filter { one in !known.contains { $0.pool == one.pool && $0.port == one.port } }
+            .map { RosterEntry(pool: $0.pool, port: $0.port, process: $0.process, fingerprint: 0, state: .starting) }
+        let found = (known + others).filter {
+            driver.adopt(WorkerPlace(pool: PoolID(name: $0.pool), port: $0.port), pool: $0.pool, $0.process)
+        }
         rosterIsBehind = true
+        hasBegun = true
         tell(.began(configured, found: found))
     }
 
@@ -76,7 +91,7 @@ final class Shell {
     }
 
     private func turnEnded() {
-        guard !isEnding else { return }
+        guard hasBegun, !isEnding else { return }
         timer?.set(scaler.nextWake)
         if rosterIsBehind { saveRoster() }
         service.setStatus(status())
@@ -91,8 +106,8 @@ final class Shell {
             ports.probe(place.port) { [unowned self] accepts in tell(accepts ? .accepts(place, process) : .silent(place, process)) }
         case .stop(let place, let process):
             ports.forget(place.port)
-            processes.signal(process, SIGTERM)
-        case .kill(_, let process): processes.signal(process, SIGKILL)
+            driver.stop(process)
+        case .kill(_, let process): driver.kill(process)
         case .announce(let pool, let endpoint): workersLink.link?.send(WorkersMessage.upsert(pool: pool, endpoint))
         case .withdraw(let pool, let endpoint): workersLink.link?.send(WorkersMessage.remove(pool: pool, endpoint))
         case .drainIdle(let pool, let idleFor, let most):
@@ -106,22 +121,23 @@ final class Shell {
 
     private func start(_ place: WorkerPlace) {
         guard let pool = pools[place.pool] else { preconditionFailure("a start in a pool that was never configured") }
-        do throws(SystemError) {
-            let process = try processes.start(place, pool: pool)
-            counts["starts", default: 0] += 1
-            tell(.started(place, process))
-        } catch {
-            tell(.startFailed(place, reason: error.description, jitter: .random(in: 0 ... .max)))
-        }
+        driver.start(place, pool: pool)
     }
 
-    private func exited(_ place: WorkerPlace, _ process: ProcessIdentity, _ status: ScalerCore.ExitStatus) {
-        ports.forget(place.port)
-        counts["exits", default: 0] += 1
-        if isEnding {
-            if processes.isEmpty { finishEnding() }
-        } else {
-            tell(.exited(place, process, status, jitter: .random(in: 0 ... .max)))
+    private func heard(_ event: WorkerEvent) {
+        switch event {
+        case .started(let place, let process):
+            counts["starts", default: 0] += 1
+            tell(.started(place, process))
+        case .startFailed(let place, let reason): tell(.startFailed(place, reason: reason, jitter: .random(in: 0 ... .max)))
+        case .ended(let place, let process, let status):
+            ports.forget(place.port)
+            counts["exits", default: 0] += 1
+            if isEnding {
+                if driver.isEmpty { finishEnding() }
+            } else {
+                tell(.exited(place, process, status, jitter: .random(in: 0 ... .max)))
+            }
         }
     }
 
@@ -132,7 +148,9 @@ final class Shell {
         } catch {
             // Tried again at the end of every turn; the fleet runs on meanwhile.
             if !rosterIsBehind {
-                service.logger.warning("The roster of workers could not be written, continuing without it", metadata: ["error": "\(error)"])
+                service.logger.warning(
+                    "The roster of workers could not be written, continuing without it",
+                    metadata: ["error": "\(error)", LogKey.messageID: "\(MessageID.stateNotSaved)"])
             }
             rosterIsBehind = true
         }
@@ -182,16 +200,19 @@ final class Shell {
 
     /// Alone, the scaler goes and the fleet stays. Under `leasehold up` the fleet goes with it: it belongs to that terminal.
     private func terminate(_ isFirst: Bool) {
-        guard getenv("LEASEHOLD_WORKERS").map({ String(cString: $0) }) == "end-with-scaler" else { return service.loop.stop() }
-        guard isFirst else { return processes.signalAll(SIGKILL) }
+        guard Self.workersAre == "end-with-scaler" else { return service.loop.stop() }
+        guard isFirst else { return driver.killAll() }
         isEnding = true
-        guard !processes.isEmpty else { return finishEnding() }
-        processes.signalAll(SIGTERM)
+        guard !driver.isEmpty else { return finishEnding() }
+        driver.stopAll()
         service.setStatus("Ending the workers")
         let grace = pools.values.map(\.stopTimeout).max() ?? .zero
-        timer = service.loop.timer { [unowned self] _ in processes.signalAll(SIGKILL) }
+        timer = service.loop.timer { [unowned self] _ in driver.killAll() }
         timer?.set(service.loop.instant + grace)
     }
+
+    /// LEASEHOLD_WORKERS: "units" under systemd, "end-with-scaler" under `leasehold up`; else children that outlive the scaler.
+    private static var workersAre: String { getenv("LEASEHOLD_WORKERS").map { String(cString: $0) } ?? "" }
 
     private func finishEnding() {
         roster.remove()

@@ -11,7 +11,7 @@ struct Leasehold: ParsableCommand {
             76 another version, 77 no permission, 78 configuration.
             """,
         version: Version.current,
-        subcommands: [VersionCommand.self, Completions.self],
+        subcommands: [VersionCommand.self, Completions.self, WorkerExec.self],
         groupedSubcommands: [
             CommandGroup(name: "Run", subcommands: [Up.self, Demo.self]),
             CommandGroup(name: "Look", subcommands: [Check.self, Show.self]),

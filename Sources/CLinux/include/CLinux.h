@@ -242,6 +242,12 @@ struct lh_credentials {
 /// SO_PEERCRED of a connected Unix socket.
 long lh_peer_credentials(int fd, struct lh_credentials *out);
 
+/// The supplementary groups that the peer had at its connect (SO_PEERGROUPS, Linux 4.13): how many of them are in `groups`.
+long lh_peer_groups(int fd, unsigned *groups, int room);
+
+/// The number of a group, or -ENOENT. Asks the system's databases: only at a start.
+long lh_group_id(const char *name);
+
 static inline long lh_pidfd_open(int pid) { return LH_RESULT(syscall(SYS_pidfd_open, pid, 0)); }
 
 /// A pidfd of the peer: SO_PEERPIDFD (Linux 6.5), else pidfd_open of SO_PEERCRED's pid.
@@ -289,6 +295,9 @@ struct lh_spawn {
 /// Forks and executes; signals are at their defaults and unblocked in the child. Returns the pid, or the negated errno of whatever
 /// failed, exec included (then no child is left).
 long lh_spawn_process(const struct lh_spawn *what);
+
+/// execve(2): returns only its failure.
+static inline long lh_exec(const char *path, char *const argv[], char *const envp[]) { return LH_RESULT(execve(path, argv, envp)); }
 
 /// Reaps one child if it has ended: its pid, 0 when none has, or -ECHILD. `pid` -1 is any. `*status` as of waitpid(2).
 static inline long lh_reap(int pid, int *status) { return LH_RESULT(waitpid(pid, status, WNOHANG)); }

@@ -48,6 +48,13 @@ public final class Link {
     /// What the peer said of itself; nil until the link is up.
     public private(set) var peer: Hello?
     public private(set) var credentials = lh_credentials()
+    /// The peer's groups when it connected, the supplementary ones too; read when asked for.
+    public var peerGroups: [UInt32] {
+        // Linux bounds a process to 65,536 groups; one that has more than fit here is in none of ours.
+        var groups = [UInt32](repeating: 0, count: 1024)
+        let count = lh_peer_groups(descriptor.raw, &groups, 1024)
+        return [credentials.gid] + (count > 0 ? groups.prefix(count) : [])
+    }
     /// For the owner: what this link is to it.
     public var tag: UInt64 = 0
     public private(set) var messagesSent: UInt64 = 0
@@ -222,10 +229,18 @@ public final class Link {
         onUp(self)
     }
 
-    private func refuse(_ error: WireError) {
+    private func refuse(_ error: WireError) { refuse(error.description) }
+
+    private func refuse(_ reason: String) {
         writer.removeAll()
-        HelloRefusal(reason: error.description).encode(into: &writer)
+        HelloRefusal(reason: reason).encode(into: &writer)
         flush()
+    }
+
+    /// Ends a link that was never started, with the reason told to the peer in place of our hello.
+    func turnAway(_ reason: String) {
+        refuse(reason)
+        end(.refused(reason))
     }
 
     // MARK: The end

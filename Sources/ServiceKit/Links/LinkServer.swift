@@ -12,8 +12,8 @@ public final class LinkServer {
     /// Only for links that were up.
     public var onEnd: (Link, LinkEnd) -> Void = { _, _ in }
     public var onRefused: (LinkEnd) -> Void = { _ in }
-    /// Decides by SO_PEERCRED; the default accepts everybody whom the socket's file mode lets in.
-    public var accepts: (lh_credentials) -> Bool = { _ in true }
+    /// Decides by SO_PEERCRED and SO_PEERGROUPS; the default accepts everybody whom the socket's file mode lets in.
+    public var accepts: (Link) -> Bool = { _ in true }
 
     private let listener: Descriptor
     private let hello: Hello
@@ -54,10 +54,11 @@ public final class LinkServer {
             return
         }
         let link = Link(owning: Int32(raw), edge: hello.edge, ours: hello, outbox: outbox)
-        guard accepts(link.credentials) else {
+        guard accepts(link) else {
             refused += 1
-            link.end(.refused("uid \(link.credentials.uid) may not use this edge"))
-            onRefused(.refused("uid \(link.credentials.uid) may not use this edge"))
+            let reason = "uid \(link.credentials.uid) may not use this edge"
+            link.turnAway(reason)
+            onRefused(.refused(reason))
             return
         }
         let deadline = outbox.loop.now + Int64(Bounds.helloSeconds) * 1_000_000_000
