@@ -56,7 +56,7 @@ private func keyTables() -> String {
     let groups: [(title: String, prefix: String)] = [
         ("Top of the file", ""), ("`source`", "source."), ("`pools[]`", "pools[]."), ("`pools[].workers`", "pools[].workers."),
         ("`listeners[]`", "listeners[]."), ("`listeners[].routes[]`", "listeners[].routes[]."), ("`publisher`", "publisher."),
-        ("`dispatcher`", "dispatcher."),
+        ("`dispatcher`", "dispatcher."), ("`asset-cache`", "asset-cache."), ("`asset-cache.keys[]`", "asset-cache.keys[]."),
     ]
     // A key belongs to the group with the longest prefix that it has.
     func group(of path: String) -> String {

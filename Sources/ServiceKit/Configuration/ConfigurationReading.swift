@@ -24,6 +24,9 @@ struct ConfigurationReading {
         complain(at: mark(of: key), key, Complaint(message, remedy: remedy))
     }
 
+    /// Whether a key at the top of the file is misspelt: what seems missing may be just that.
+    var hasUnknownKeys: Bool { diagnostics.contains { $0.message == "there is no such key" && !$0.key.contains(".") } }
+
     func isGiven(_ key: String) -> Bool { marks[key] != nil }
 
     private func mark(of key: String) -> Mark? {
