@@ -33,9 +33,12 @@ final class Exchange {
         contentLength = fields["content-length"].flatMap { Int64($0) }
         let isChunked = fields.contains("transfer-encoding")
         isBodyRead = !isChunked && (contentLength ?? 0) == 0
-        mustContinue = fields["expect"]?.lowercased() == "100-continue" && head.version >= .http1_1
+        mustContinue = fields["expect"]?.lowercased() == "100-continue" && !Self.isOld(head)
         keepsAlive = head.isKeepAlive && !isDraining
     }
+
+    /// HTTP/1.0, which knows no 100 and keeps no connection unasked.
+    private static func isOld(_ head: HTTPRequestHead) -> Bool { head.version.major == 1 && head.version.minor == 0 }
 
     // MARK: Request body
 
@@ -106,8 +109,13 @@ final class Exchange {
         fields.add(name: "x-amz-request-id", value: requestID)
         fields.add(name: "Date", value: wallClock().httpDate)
         fields.add(name: "Server", value: "leasehold-asset-cache")
-        if !keepsAlive { fields.add(name: "Connection", value: "close") } else if head.version < .http1_1 { fields.add(name: "Connection", value: "keep-alive") }
-        return .head(HTTPResponseHead(version: head.version < .http1_1 ? .http1_0 : .http1_1, status: HTTPResponseStatus(statusCode: status), headers: fields))
+        if !keepsAlive {
+            fields.add(name: "Connection", value: "close")
+        } else if Self.isOld(head) {
+            fields.add(name: "Connection", value: "keep-alive")
+        }
+        let version = Self.isOld(head) ? HTTPVersion.http1_0 : .http1_1
+        return .head(HTTPResponseHead(version: version, status: HTTPResponseStatus(statusCode: status), headers: fields))
     }
 
     /// A whole response. Neither HEAD, 204 nor 304 has a body.

@@ -55,7 +55,7 @@ struct Authority: Sendable {
 
         private func right(in bucket: String) -> BucketRight { key?.right(in: bucket) ?? anonymous }
 
-        func may(_ right: Operation.Right, in bucket: String) -> Bool {
+        func may(_ right: S3Operation.Right, in bucket: String) -> Bool {
             switch right {
             case .read: self.right(in: bucket).canRead
             case .write: self.right(in: bucket).canWrite

@@ -92,7 +92,8 @@ extension S3Service {
     }
 
     func deleteObjects(_ exchange: Exchange, _ request: Request) async throws {
-        guard request.fields.contains("content-md5") || (try Checksum.read(request.fields)) != nil || request.fields.contains("x-amz-trailer") else {
+        let checksum = try Checksum.read(request.fields)
+        guard checksum != nil || request.fields.contains("content-md5") || request.fields.contains("x-amz-trailer") else {
             throw S3Error(.invalidRequest, "Missing required header for this request: Content-MD5 or a checksum")
         }
         let root = try XMLElement.parse(try await verifiedBody(exchange, request))

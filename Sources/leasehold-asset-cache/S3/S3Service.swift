@@ -106,7 +106,7 @@ final class S3Service: Sendable {
 
 /// A request whose sender is known and allowed.
 struct Request: Sendable {
-    let operation: AssetCore.Operation
+    let operation: S3Operation
     let resource: Resource
     let target: RequestTarget
     let fields: Fields
@@ -137,7 +137,7 @@ struct Request: Sendable {
         caller = try authority.identify(
             method: method, target: target, fields: fields, isLocal: exchange.channel.remoteAddress.map(isLoopback) ?? true, now: now)
         resource = try Resource(rawPath: target.rawPath, hostBucket: hostBucket)
-        operation = try Operation(method: method, resource: resource, target: target, fields: fields)
+        operation = try S3Operation(method: method, resource: resource, target: target, fields: fields)
         switch resource {
         case .service: break
         case .bucket(let bucket), .object(let bucket, _):

@@ -58,7 +58,7 @@ final class Upload: @unchecked Sendable {
     func take(_ pieces: [ByteBuffer]) throws {
         for piece in pieces {
             guard chunks != nil else {
-                try piece.withUnsafeReadableBytes { bytes throws(SystemError) in try writer.append(bytes) }
+                try piece.withUnsafeReadableBytes { try writer.append($0) }
                 continue
             }
             events.removeAll(keepingCapacity: true)
@@ -71,7 +71,7 @@ final class Upload: @unchecked Sendable {
         switch event {
         case .data(let bytes):
             if isSigned { chunkHash.update(data: bytes) }
-            try bytes.withUnsafeBytes { bytes throws(SystemError) in try writer.append(bytes) }
+            try bytes.withUnsafeBytes { try writer.append($0) }
         case .chunkEnded(let given):
             guard isSigned, let signature = caller.signature else { return }
             let hash = Array(chunkHash.finalize())

@@ -76,3 +76,8 @@ final class StagedBlob: @unchecked Sendable {
         isPublished = true
     }
 }
+
+extension StagedBlob {
+    /// A small document, read back.
+    func bytes() throws(SystemError) -> [UInt8] { try Files.read(path, limit: 64 << 20).bytes }
+}

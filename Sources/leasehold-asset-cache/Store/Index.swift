@@ -36,7 +36,6 @@ final class Index: Sendable {
         var configuration = GRDB.Configuration()
         configuration.maximumReaderCount = 16
         configuration.busyMode = .timeout(10)
-        configuration.automaticMemoryManagement = false
         configuration.prepareDatabase { db in
             // Every commit reaches the disk before it is acknowledged.
             try db.execute(sql: "PRAGMA synchronous = FULL")

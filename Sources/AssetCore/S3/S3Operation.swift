@@ -1,5 +1,5 @@
 /// The S3 operations that are implemented, and how a request names one.
-public enum Operation: String, Hashable, Sendable, CaseIterable {
+public enum S3Operation: String, Hashable, Sendable, CaseIterable {
     case listBuckets = "ListBuckets"
     case createBucket = "CreateBucket"
     case headBucket = "HeadBucket"
@@ -82,7 +82,7 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         }
     }
 
-    private static func onBucket(_ method: String, _ target: RequestTarget) throws(S3Error) -> Operation {
+    private static func onBucket(_ method: String, _ target: RequestTarget) throws(S3Error) -> S3Operation {
         if target.has("tagging") { throw S3Error(.notImplemented, "Tags of buckets are not implemented.") }
         switch (method, target.has("lifecycle")) {
         case ("GET", true): return .getBucketLifecycle
@@ -104,7 +104,7 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         }
     }
 
-    private static func onObject(_ method: String, _ target: RequestTarget, _ fields: Fields) throws(S3Error) -> Operation {
+    private static func onObject(_ method: String, _ target: RequestTarget, _ fields: Fields) throws(S3Error) -> S3Operation {
         if target.has("tagging") {
             switch method {
             case "GET": return .getObjectTagging
