@@ -89,9 +89,12 @@ class Server:
         self.process.send_signal(number)
         self.process.wait(PATIENCE)
         self.log.close()
+        self.notify.close()
         self.start()
 
     def stop(self):
+        self.notify.close()
+        self.log.close()
         if self.process.poll() is None:
             self.process.terminate()
             try:
