@@ -16,7 +16,8 @@ BENCH_FLAGS ?=
 FILTER ?=
 SECONDS_PER_TARGET ?= 60
 
-EXECUTABLES := leasehold leasehold-watcher leasehold-pool-keeper leasehold-dispatcher leasehold-scaler leasehold-example-worker
+EXECUTABLES := leasehold leasehold-watcher leasehold-pool-keeper leasehold-dispatcher leasehold-scaler leasehold-asset-cache \
+	leasehold-example-worker
 
 .PHONY: help build demo test bench docs install check fuzz clean
 
@@ -40,6 +41,7 @@ test: ## all tests: the rules, the machines, the simulation, the real executable
 	@$(MAKE) --no-print-directory check
 	swift build --build-tests
 	LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --parallel $(if $(FILTER),--filter $(FILTER))
+	$(if $(FILTER),,LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" .build-tools/venv/bin/python Tests/Clients/run.py)
 
 bench: ## measure against HAProxy in the same run: table here, JSON in bench-results/
 	@scripts/bootstrap build

@@ -28,6 +28,7 @@ asset-cache:
   anonymous: {anonymous}
   pinned: [{pinned}]
   verify-reads: {verify}
+  scrub: {scrub}
   keys:
     - {{ access-key: demo, secret: demo-secret-0123, buckets: {{ "*": read-write }} }}
     - {{ access-key: reader, secret-file: reader.secret, buckets: {{ "shared*": read, shared-not: none }} }}
@@ -38,13 +39,13 @@ asset-cache:
 class Server:
     """One process on a directory of its own; `restart` starts its successor on the same port and directory."""
 
-    def __init__(self, size="1GiB", anonymous="none", pinned="", verify="false", wrapper=()):
+    def __init__(self, size="1GiB", anonymous="none", pinned="", verify="false", scrub="0", wrapper=()):
         # Not /tmp: a store on tmpfs would not show what a disk does. The build directory is on one.
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="cache-", dir=os.environ.get("LEASEHOLD_TEST_DIRECTORY")))
         (self.home / "reader.secret").write_text("reader-secret-01\n")
-        self.settings = dict(home=self.home, size=size, anonymous=anonymous, pinned=pinned, verify=verify)
+        self.settings = dict(home=self.home, size=size, anonymous=anonymous, pinned=pinned, verify=verify, scrub=scrub)
         self.port = 0
-        self.wrapper = list(wrapper)
+        self.wrapper = [part.replace("HOME", str(self.home)) for part in wrapper]
         self.process = None
         self.start()
 
@@ -121,6 +122,28 @@ class Server:
             if row["process"] == "asset-cache":
                 return row["counters"]
         raise AssertionError(output)
+
+
+def check_store(home):
+    """The index and the files of a store that nobody writes to: every reference leads to a whole blob, and every count is right."""
+    import collections
+    import sqlite3
+    index = sqlite3.connect(f"file:{home}/store/index.sqlite?mode=ro", uri=True)
+    wanted = collections.Counter()
+    for (segments,) in index.execute("SELECT segments FROM object"):
+        for at in range(0, len(segments), 40):
+            wanted[segments[at:at + 32]] += 1
+    for hash, size in index.execute("SELECT hash, size FROM part"):
+        if size:
+            wanted[hash] += 1
+    blobs = {hash: (size, refs) for hash, size, refs in index.execute("SELECT hash, size, refs FROM blob")}
+    index.close()
+    assert {h: r for h, (_, r) in blobs.items()} == dict(wanted), "the counts of references are wrong"
+    for hash, (size, _) in blobs.items():
+        data = pathlib.Path(f"{home}/store/blobs/{hash.hex()[:2]}/{hash.hex()[2:]}").read_bytes()
+        assert len(data) == size and hashlib.sha256(data).digest() == hash, "a blob is torn"
+    files = sum(len(list(d.iterdir())) for d in pathlib.Path(f"{home}/store/blobs").iterdir())
+    return len(blobs), files - len(blobs)
 
 
 EMPTY = hashlib.sha256(b"").hexdigest()
