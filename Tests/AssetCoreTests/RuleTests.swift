@@ -105,7 +105,7 @@ private let now = Timestamp(basic: "20261121T081341Z")!
         #expect(Timestamp(httpDate: text, now: now)?.seconds == seconds)
     }
 
-    @Test(arguments: stride(from: Int64(-62_135_596_800), to: 253_402_300_800, by: 7_777_777_777)) func datesAreReadAsTheyAreWritten(seconds: Int64) throws {
+    @Test(arguments: Array(stride(from: Int64(-62_135_596_800), to: 253_402_300_800, by: 7_777_777_777))) func datesAreReadAsTheyAreWritten(seconds: Int64) throws {
         let time = Timestamp(seconds: seconds)
         #expect(Timestamp(iso8601: time.iso8601) == time)
         #expect(Timestamp(basic: time.basic) == time)

@@ -57,6 +57,16 @@ class ObjectTests(unittest.TestCase):
         self.refused("NoSuchBucket", s3.put_object, Bucket="to-and-fro", Key="k", Body=b"x")
         self.refused("NoSuchBucket", s3.get_bucket_location, Bucket="to-and-fro")
 
+    def test_buckets_are_listed_in_pages(self):
+        names = [f"paged-{i}" for i in range(5)]
+        for name in names:
+            self.s3.create_bucket(Bucket=name)
+        found = []
+        for page in self.s3.get_paginator("list_buckets").paginate(Prefix="paged-", PaginationConfig={"PageSize": 2}):
+            self.assertLessEqual(len(page["Buckets"]), 2)
+            found += [b["Name"] for b in page["Buckets"]]
+        self.assertEqual(found, names)
+
     def test_a_bucket_name_that_breaks_the_rules_is_refused(self):
         signer = Signer(self.server)
         for name in ("Ab", "ab", "a..b", "-ab", "ab-", "a_b", "1.2.3.4", "x" * 64, "xn--abc"):

@@ -1,11 +1,35 @@
 import NIOCore
 import NIOHTTP1
+import Synchronization
 
 /// What a request's task sends down its channel: a part of a response, and perhaps a promise for the moment when it has left.
 enum Output: Sendable {
     case part(HTTPServerResponsePart)
     /// A file must stay open until the kernel has taken it.
     case awaited(HTTPServerResponsePart, EventLoopPromise<Void>)
+}
+
+/// The one promise that a connection's task waits for. A part that is dropped on its way, because the connection closed, would never keep
+/// it; so the end of the connection breaks it.
+final class PendingSend: Sendable {
+    private let promise = Mutex<EventLoopPromise<Void>?>(nil)
+
+    init(_ channel: any Channel) { channel.closeFuture.whenComplete { [self] _ in fail() } }
+
+    func set(_ new: EventLoopPromise<Void>, _ channel: any Channel) {
+        promise.withLock { $0 = new }
+        // It may have closed before the line above.
+        if !channel.isActive { fail() }
+    }
+
+    /// Breaking one that was kept already does nothing.
+    private func fail() {
+        let broken = promise.withLock { promise in
+            defer { promise = nil }
+            return promise
+        }
+        broken?.fail(ChannelError.ioOnClosedChannel)
+    }
 }
 
 /// Closes a connection whose request head does not come whole in time. First in the pipeline.

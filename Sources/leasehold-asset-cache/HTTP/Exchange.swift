@@ -16,6 +16,7 @@ final class Exchange {
     let contentLength: Int64?
     private var parts: Inbound.AsyncIterator
     private let outbound: Outbound
+    private let pending: PendingSend
     private var mustContinue: Bool
     private(set) var isBodyRead: Bool
     private(set) var status = 0
@@ -23,10 +24,14 @@ final class Exchange {
     /// Set when the body ended before its end.
     private(set) var isCut = false
 
-    init(_ head: HTTPRequestHead, _ parts: Inbound.AsyncIterator, _ outbound: Outbound, channel: any Channel, requestID: String, isDraining: Bool) {
+    init(
+        _ head: HTTPRequestHead, _ parts: Inbound.AsyncIterator, _ outbound: Outbound, _ pending: PendingSend, channel: any Channel, requestID: String,
+        isDraining: Bool
+    ) {
         self.head = head
         self.parts = parts
         self.outbound = outbound
+        self.pending = pending
         self.channel = channel
         self.requestID = requestID
         fields = Fields(head.headers.map { ($0.name, $0.value) })
@@ -140,6 +145,7 @@ final class Exchange {
     /// Returns when the kernel has all of it: the file may be closed then.
     func send(_ region: FileRegion) async throws {
         let left = channel.eventLoop.makePromise(of: Void.self)
+        pending.set(left, channel)
         do {
             try await outbound.write(.awaited(.body(.fileRegion(region)), left))
         } catch {

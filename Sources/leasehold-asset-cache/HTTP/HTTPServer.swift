@@ -88,6 +88,7 @@ final class HTTPServer: Sendable {
 
     private func converse(_ inbound: Exchange.Inbound, _ outbound: Exchange.Outbound, _ channel: any Channel, _ id: ObjectIdentifier) async throws {
         var parts = inbound.makeAsyncIterator()
+        let pending = PendingSend(channel)
         while let part = try await parts.next() {
             guard case .head(let head) = part else { continue }
             let isDraining = state.withLock { state in
@@ -96,7 +97,8 @@ final class HTTPServer: Sendable {
             }
             requests.add()
             let exchange = Exchange(
-                head, parts, outbound, channel: channel, requestID: idPrefix + String(requests.value, radix: 16).uppercased(), isDraining: isDraining)
+                head, parts, outbound, pending, channel: channel, requestID: idPrefix + String(requests.value, radix: 16).uppercased(),
+                isDraining: isDraining)
             try await handler(exchange)
             parts = exchange.remaining
             let goesOn = state.withLock { state in

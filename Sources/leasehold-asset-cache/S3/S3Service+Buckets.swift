@@ -6,18 +6,29 @@ extension S3Service {
     static let mostXML = 2 << 20
 
     func listBuckets(_ exchange: Exchange, _ request: Request) async throws {
-        let buckets = try await blocking { [store] in try store.buckets() }
+        let most = request.target["max-buckets"].map { Int($0) ?? 0 } ?? 10_000
+        guard (1...10_000).contains(most) else { throw S3Error(.invalidArgument, "max-buckets must be a number from 1 to 10000.") }
+        // Names are ASCII, so text sorts as bytes do.
+        let (prefix, after) = (request.target["prefix"] ?? "", request.target["continuation-token"] ?? "")
+        let region = request.target["bucket-region"]
+        let buckets = try await blocking { [store] in try store.buckets() }.filter { bucket in
+            request.caller.may(.read, in: bucket.name) && bucket.name.hasPrefix(prefix) && bucket.name > after
+                && region.map { $0 == bucket.region } ?? true
+        }
         var writer = XMLWriter()
         writer.document("ListAllMyBucketsResult") { writer in
             writer.element("Owner") { Self.owner(&$0, request) }
             writer.element("Buckets") { writer in
-                for bucket in buckets where request.caller.may(.read, in: bucket.name) {
+                for bucket in buckets.prefix(most) {
                     writer.element("Bucket") { writer in
                         writer.element("Name", bucket.name)
                         writer.element("CreationDate", bucket.created.iso8601)
+                        writer.element("BucketRegion", bucket.region)
                     }
                 }
             }
+            if buckets.count > most { writer.element("ContinuationToken", buckets[most - 1].name) }
+            writer.element("Prefix", ifPresent: request.target["prefix"])
         }
         try await exchange.respond(200, xml: writer)
     }
