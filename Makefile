@@ -40,6 +40,7 @@ test: ## all tests: the rules, the machines, the simulation, the real executable
 	LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --parallel $(if $(FILTER),--filter $(FILTER))
 	$(if $(FILTER),,@scripts/bootstrap package)
 	$(if $(FILTER),,@python3 Tests/Systemd/run.py "$$(swift build --show-bin-path)")
+	$(if $(FILTER),,LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" .build-tools/venv/bin/python Tests/Clients/run.py)
 
 test-systemd: ## install the package on a throw-away machine with systemd as PID 1, and try everything there
 	@scripts/bootstrap build

@@ -26,11 +26,13 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-        // Only the watcher's Kubernetes client, the example worker and the tests' API server link what follows.
+        // Neither the pool-keeper nor the dispatcher links any of what follows.
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),  // the asset cache: digests and signatures
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),  // the asset cache: its index
     ],
     targets: [
         // Pure: values that decide. No sockets, clocks, logging, tasks or Foundation.
@@ -41,6 +43,7 @@ let package = Package(
         .target(name: "DispatcherCore", dependencies: ["Model", "Wire"], swiftSettings: unchecked),   // a job's life; HTTP heads, framing, routes
         .target(name: "WatcherCore", dependencies: ["Model", "Wire", "Kubernetes"]),  // sources merged into one ordered feed
         .target(name: "ScalerCore", dependencies: ["Model", "Wire"]),       // how many local workers, and which to stop
+        .target(name: "AssetCore", dependencies: ["Model"]),                // S3's rules, signatures, listing, eviction
 
         // I/O without policy.
         .target(name: "CLinux"),                                            // C shim: macros, variadics, cmsg
@@ -65,6 +68,11 @@ let package = Package(
         .executableTarget(name: "leasehold-example-worker", dependencies: [
             arguments, nioCore, nioPosix, nioHTTP1, .product(name: "NIOWebSocket", package: "swift-nio"),
         ]),
+        .executableTarget(name: "leasehold-asset-cache", dependencies: [
+            "AssetCore", "ServiceKit", arguments, .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "Crypto", package: "swift-crypto"), .product(name: "GRDB", package: "GRDB.swift"),
+        ]),
         .executableTarget(name: "leasehold", dependencies: ["ServiceKit", arguments]),  // the operator's command
 
         // Measurements: nanoseconds and allocations of the machines, for `make bench`.
@@ -86,6 +94,7 @@ let package = Package(
         .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "TestKit"]),
         .testTarget(name: "WatcherCoreTests", dependencies: ["WatcherCore", "leasehold-watcher", "TestKit", yams]),
         .testTarget(name: "ScalerCoreTests", dependencies: ["ScalerCore", "TestKit"]),
+        .testTarget(name: "AssetCoreTests", dependencies: ["AssetCore", "TestKit", .product(name: "Crypto", package: "swift-crypto")]),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestKit"]),
         .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "Systemd", "TestKit"]),
         .testTarget(name: "OperatorTests", dependencies: ["leasehold", "ServiceKit", "TestKit"]),  // what the command prints

@@ -12,6 +12,7 @@ public enum ProcessName: String, Sendable, CaseIterable {
     case poolKeeper = "pool-keeper"
     case dispatcher
     case scaler
+    case assetCache = "asset-cache"
 }
 
 /// The skeleton of every daemon: configuration, journal, signals, readiness, watchdog, control edge and links, on one loop.

@@ -26,7 +26,12 @@ final class Supervisor {
     let loop: Loop
     let configuration: Configuration
     let listeners: UpListeners
+    /// The asset cache's socket, where the configuration has that section.
+    private let cacheListener: UpListeners?
     private(set) var processes: [UpProcess] = []
+
+    /// Every address that somebody can connect to.
+    var listenerReports: [ListenerReport] { listeners.reports + (cacheListener?.reports ?? []) }
 
     private let options: Options
     private let lines = UpLines()
@@ -66,6 +71,11 @@ final class Supervisor {
         loop = try Loop()
         lock = try Self.lock(configuration.runtimeDirectory)
         listeners = try UpListeners(configuration.listeners)
+        cacheListener = try configuration.assetCache.map { cache throws(SystemError) in
+            var listener = ListenerConfiguration()
+            (listener.name, listener.address) = (ProcessName.assetCache.rawValue, cache.address)
+            return try UpListeners([listener])
+        }
         // Workers of a scaler that was killed become ours, and not init's.
         _ = try check(lh_prctl_subreaper(1), "prctl", "PR_SET_CHILD_SUBREAPER")
         notify = try NotifySocket(on: loop) { [unowned self] pid, message in heard(pid, message) }
@@ -79,9 +89,16 @@ final class Supervisor {
         }
     }
 
-    /// The scaler runs only where a pool has local workers. The order does not matter; this one reads well.
+    /// The scaler runs only where a pool has local workers, the asset cache where it is configured, and alone where there are no pools. The
+    /// order does not matter; this one reads well.
     private static func names(_ configuration: Configuration) -> [ProcessName] {
-        ProcessName.allCases.filter { $0 != .scaler || configuration.pools.contains { $0.workers != nil } }
+        ProcessName.allCases.filter { name in
+            switch name {
+            case .watcher, .poolKeeper, .dispatcher: !configuration.pools.isEmpty
+            case .scaler: configuration.pools.contains { $0.workers != nil }
+            case .assetCache: configuration.assetCache != nil
+            }
+        }
     }
 
     /// Starts everything and stays until it was stopped; nobody of ours is left when it returns.
@@ -118,6 +135,12 @@ final class Supervisor {
             // SIGTERM, because it must end the workers before it goes; the others keep nothing that needs time.
             environment.append("LEASEHOLD_WORKERS=end-with-scaler")
             spawn.deathSignal = SIGTERM
+        case .assetCache:
+            if let cacheListener {
+                spawn.passed = cacheListener.descriptors
+                environment.append("LISTEN_FDNAMES=\(cacheListener.names.joined(separator: ":"))")
+            }
+            spawn.deathSignal = SIGKILL
         case .watcher, .poolKeeper: spawn.deathSignal = SIGKILL
         }
         spawn.environment = environment
@@ -263,7 +286,7 @@ final class Supervisor {
         restart?.deadline = .max
         for process in processes { process.signal(SIGTERM) }
         let workers = configuration.pools.compactMap { $0.workers?.stopTimeout }.max() ?? .zero
-        deadline?.set(loop.instant + Self.endWithin + workers)
+        deadline?.set(loop.instant + Self.endWithin + max(workers, configuration.assetCache?.drain ?? .zero))
         if processes.allSatisfy({ $0.pid == nil }) { loop.stop() }
     }
 

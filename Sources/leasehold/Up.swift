@@ -38,7 +38,7 @@ struct Up: ParsableCommand {
         settings.watchdog = .milliseconds(Int64(watchdog * 1000))
         let readyFile = readyFile
         settings.onReady = { supervisor in
-            supervisor.note("ready: " + supervisor.listeners.reports.map { "\($0.name) on \($0.address)" }.joined(separator: ", "))
+            supervisor.note("ready: " + supervisor.listenerReports.map { "\($0.name) on \($0.address)" }.joined(separator: ", "))
             if let readyFile { ReadyReport(supervisor).write(to: readyFile) }
         }
         let status: ServiceKit.ExitStatus
@@ -64,7 +64,7 @@ struct ReadyReport: Codable {
         pid = getpid()
         processes = Dictionary(
             uniqueKeysWithValues: supervisor.processes.compactMap { process in process.pid.map { (process.name.rawValue, $0) } })
-        listeners = supervisor.listeners.reports
+        listeners = supervisor.listenerReports
         runtimeDirectory = supervisor.configuration.runtimeDirectory
     }
 

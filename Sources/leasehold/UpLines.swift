@@ -34,6 +34,7 @@ struct UpLines {
         case .poolKeeper: "35"
         case .dispatcher: "32"
         case .scaler: "34"
+        case .assetCache: "32"
         }
     }
 

@@ -38,7 +38,7 @@ final class UpListeners {
             reports.append(
                 ListenerReport(
                     name: listener.name, address: address, transport: listener.transport == .http ? "http" : "tcp",
-                    pools: listener.routes.isEmpty ? [listener.pool ?? ""] : listener.routes.map(\.pool)))
+                    pools: listener.routes.isEmpty ? listener.pool.map { [$0] } ?? [] : listener.routes.map(\.pool)))
         }
     }
 

@@ -9,6 +9,7 @@ extension Configuration {
         checkPools(&reading)
         checkListeners(&reading)
         checkPorts(&reading)
+        assetCache?.check(&reading)
     }
 
     private func checkSource(_ reading: inout ConfigurationReading) {
@@ -33,6 +34,10 @@ extension Configuration {
     }
 
     private func checkPools(_ reading: inout ConfigurationReading) {
+        if !reading.isGiven("pools"), !reading.isGiven("asset-cache"), !reading.hasUnknownKeys {
+            reading.complain(
+                about: "", "has no pools", remedy: "add pools: [{ name: browsers, service: shop/browsers }]")
+        }
         if pools.isEmpty, reading.isGiven("pools"), reading.diagnostics.isEmpty {
             reading.complain(about: "pools", "there is no pool", remedy: "add one: - { name: browsers, service: shop/browsers }")
         }
@@ -199,6 +204,7 @@ extension Configuration {
             bound.append(("listeners[\(i)].address", "listener \(listener.name)", listener.address, listener.dualStack))
         }
         if let publisher { bound.append(("publisher.address", "the publisher", publisher.address, false)) }
+        if let assetCache { bound.append(("asset-cache.address", "the asset cache", assetCache.address, false)) }
         for (i, mine) in bound.enumerated() {
             for other in bound[..<i] where mine.address.clashes(with: other.address, dualStack: mine.dualStack || other.dualStack) {
                 reading.complain(

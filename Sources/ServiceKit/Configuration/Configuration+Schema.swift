@@ -14,14 +14,16 @@ extension Configuration {
             "source", \.source, SourceConfiguration.schema, "Where endpoints come from; needed as soon as one pool names a service.")
         keys.defaults()
         keys.sections(
-            "pools", \.pools, PoolConfiguration.schema, traits: .required, example: "[{ name: browsers, service: shop/browsers }]",
-            start: { $0.poolDefaults }, label: { $0.name }, "The pools: at least one.")
+            "pools", \.pools, PoolConfiguration.schema, start: { $0.poolDefaults }, label: { $0.name },
+            "The pools: at least one, unless the file is for an asset cache alone.")
         keys.sections(
             "listeners", \.listeners, ListenerConfiguration.schema, start: { $0.listenerDefaults }, label: { $0.name },
             "The addresses that callers connect to.")
         keys.optionalSection(
             "publisher", \.publisher, PublisherConfiguration.schema,
             "Metrics and status over HTTP; recognised, and without effect until the publisher is part of Leasehold.")
+        keys.optionalSection(
+            "asset-cache", \.assetCache, AssetCacheConfiguration.schema, "The cache of assets on this node: an S3 store of its own.")
         keys.value(
             "recovery-grace", \.recoveryGrace, .duration(atLeast: .zero, atMost: .seconds(60)),
             "After a start, how long the pool-keeper waits for the leases of dispatchers whose process is gone; no less than the longest abandon.")

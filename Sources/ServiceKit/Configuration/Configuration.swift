@@ -10,11 +10,12 @@ public struct Configuration: Hashable, Sendable {
     public var stateDirectory = "/var/lib/leasehold"
     /// Where endpoints come from; nil when every pool has only local workers.
     public var source: SourceConfiguration?
-    /// At least one; names and ids are unique.
+    /// At least one, unless the file is for an asset cache alone; names and ids are unique.
     public var pools: [PoolConfiguration] = []
     /// Names are unique, addresses do not clash.
     public var listeners: [ListenerConfiguration] = []
     public var publisher: PublisherConfiguration?
+    public var assetCache: AssetCacheConfiguration?
     /// After a start of the pool-keeper: how long it waits for the leases of dispatchers that are gone.
     public var recoveryGrace = Duration.seconds(2)
     /// How long a dead dispatcher's leases wait for its successor in the seat.

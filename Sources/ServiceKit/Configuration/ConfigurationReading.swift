@@ -24,6 +24,11 @@ struct ConfigurationReading {
         complain(at: mark(of: key), key, Complaint(message, remedy: remedy))
     }
 
+    /// Whether the file as a whole is no section, or a key at its top is misspelt: what seems missing may be just that.
+    var hasUnknownKeys: Bool {
+        diagnostics.contains { $0.key.isEmpty || ($0.message == "there is no such key" && !$0.key.contains(".")) }
+    }
+
     func isGiven(_ key: String) -> Bool { marks[key] != nil }
 
     private func mark(of key: String) -> Mark? {

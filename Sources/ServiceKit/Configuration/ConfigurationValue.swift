@@ -32,7 +32,7 @@ public indirect enum ConfigurationValue: Hashable, Sendable {
         case .flag(let flag): flag ? "true" : "false"
         case .list(let items): "[" + items.map(\.inline).joined(separator: ", ") + "]"
         case .mapping(let entries):
-            entries.isEmpty ? "{}" : "{ " + entries.map { "\($0.key): \($0.value.inline)" }.joined(separator: ", ") + " }"
+            entries.isEmpty ? "{}" : "{ " + entries.map { "\(Self.yamlText($0.key)): \($0.value.inline)" }.joined(separator: ", ") + " }"
         }
     }
 
@@ -69,7 +69,7 @@ public indirect enum ConfigurationValue: Hashable, Sendable {
     }
 
     /// Quoted whenever plain text could be read as something else.
-    private static func yamlText(_ text: String) -> String {
+    fileprivate static func yamlText(_ text: String) -> String {
         let plain = text.utf8.allSatisfy { byte in
             (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte) || "-_./:".utf8.contains(byte)
         }
@@ -117,13 +117,13 @@ extension ConfigurationValue.Entry {
     fileprivate func writeYAML(into out: inout String, indentation: Int) {
         switch value {
         case .mapping(let entries) where !entries.isEmpty && !isShort:
-            out += "\(key):\n" + String(repeating: " ", count: indentation + 2)
+            out += "\(ConfigurationValue.yamlText(key)):\n" + String(repeating: " ", count: indentation + 2)
             value.writeEntries(into: &out, indentation: indentation + 2)
         case .list(let items) where items.contains(where: \.isMapping):
-            out += "\(key):\n"
+            out += "\(ConfigurationValue.yamlText(key)):\n"
             value.writeEntries(into: &out, indentation: indentation + 2)
         case .text, .number, .flag, .list, .mapping:
-            out += "\(key): \(value.inline)\n"
+            out += "\(ConfigurationValue.yamlText(key)): \(value.inline)\n"
         }
     }
 

@@ -1,0 +1,215 @@
+import AssetCore
+import CLinux
+import Foundation
+import Linux
+import Logging
+import Model
+import NIOCore
+import NIOPosix
+import ServiceKit
+import Synchronization
+import Systemd
+import Wire
+
+/// The process around the store: the listening socket, threads, signals, upkeep.
+///
+/// The service's loop turns on the main thread. Requests run on SwiftNIO's threads and on tasks, what blocks runs in a pool of threads.
+final class Shell {
+    private let service: Service
+    private let store: Store
+    private let s3: S3Service
+    private let server: HTTPServer
+    private let group: MultiThreadedEventLoopGroup
+    private let pool: NIOThreadPool
+    private let listener: Int32
+    private let address: String
+    private let beats: Beats
+    private let mailbox: Mailbox
+    private var drainTimer: LoopTimer?
+    private var upkeep: Upkeep?
+
+    struct Unconfigured: Error, CustomStringConvertible {
+        var description: String { "the configuration has no asset-cache section" }
+    }
+
+    init(_ service: Service) throws {
+        self.service = service
+        guard let configuration = service.configuration.assetCache else { throw Unconfigured() }
+        let authority = try Authority(configuration)
+        store = try Store(configuration, logger: service.logger)
+        listener = try Self.open(configuration.address, given: service.listenDescriptors.take("asset-cache").first)
+        address = Self.describe(listener, configuration.address)
+        let cores = ProcessInfo.processInfo.activeProcessorCount
+        group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, min(8, cores)))
+        // They wait for disks, not for processors.
+        pool = NIOThreadPool(numberOfThreads: max(16, cores * 4))
+        pool.start()
+        s3 = S3Service(store: store, pool: pool, authority: authority, logger: service.logger)
+        // A connection has at most a file open beside its socket; the rest is for the index and for links.
+        let mostConnections = max(64, (service.descriptorLimit - 256) / 3)
+        server = HTTPServer(group: group, logger: service.logger, mostConnections: min(mostConnections, 16_384), instance: service.instance) {
+            [s3] exchange in try await s3.handle(exchange)
+        }
+        beats = Beats(group)
+        mailbox = Mailbox(service.loop)
+        attach()
+        upkeep = Upkeep(store, scrubEvery: configuration.scrub, service.logger)
+        Task { [server, listener, mailbox, logger = service.logger] in
+            do { try await server.serve(listener) } catch {
+                logger.critical("The listener failed", metadata: ["problem": "\(error)"])
+                mailbox.put { $0.stop() }
+            }
+        }
+        service.ready(status: status)
+    }
+
+    private func attach() {
+        service.loop.atTurnEnd { [unowned self] in mailbox.open() }
+        service.onTerminate = { [unowned self] isFirst in terminate(isFirst) }
+        service.onReload = { [unowned self] _, new in reload(new) }
+        service.onControl = { [unowned self] request in answer(request) }
+        service.counters = { [unowned self] in counters() }
+        service.isHealthy = { [unowned self] in beats.areFresh() }
+        drainTimer = service.loop.timer { [unowned self] _ in
+            service.logger.warning("Requests still run, stopping without them", metadata: ["connections": "\(server.openConnections)"])
+            service.loop.stop()
+        }
+    }
+
+    // MARK: Listening
+
+    struct AddressMismatch: Error, CustomStringConvertible {
+        var given: Model.SocketAddress
+        var wanted: Model.SocketAddress
+        var description: String {
+            "asset-cache.address: the socket that was passed in is bound to \(given), the configuration says \(wanted); "
+                + "change one of them (the .socket unit decides)"
+        }
+    }
+
+    private static func open(_ address: ListenAddress, given: Int32?) throws -> Int32 {
+        if let given {
+            if case .ip(let wanted) = address, let bound = Model.SocketAddress(system: lh_local_address(given)) {
+                guard wanted.port == 0 || bound == wanted else { throw AddressMismatch(given: bound, wanted: wanted) }
+            }
+            return given
+        }
+        switch address {
+        case .ip(let ip):
+            do throws(SystemError) {
+                var socket = try Sockets.listen(ip.system)
+                return socket.release()
+            } catch {
+                throw SystemError(error.errno, error.call, "asset-cache.address \(ip)")
+            }
+        case .unix(let path):
+            var socket = try Sockets.listenUnix(path, type: SOCK_STREAM, mode: 0o666, backlog: 1024)
+            return socket.release()
+        }
+    }
+
+    private static func describe(_ raw: Int32, _ address: ListenAddress) -> String {
+        if case .unix(let path) = address { return "unix:\(path)" }
+        return Model.SocketAddress(system: lh_local_address(raw))?.description ?? "\(address)"
+    }
+
+    // MARK: Life
+
+    func end() {
+        upkeep?.end()
+        // Whatever still runs has had its time; the store is whole at every moment.
+        pool.shutdownGracefully { _ in }
+    }
+
+    private func terminate(_ isFirst: Bool) {
+        guard isFirst else { return service.loop.stop() }
+        upkeep?.end()
+        drainTimer?.deadline = service.loop.now + (service.configuration.assetCache?.drain ?? .zero).nanoseconds
+        server.drain { [mailbox] in mailbox.put { $0.stop() } }
+    }
+
+    private func reload(_ new: Configuration) {
+        guard let configuration = new.assetCache else { return }
+        do { s3.replace(try Authority(configuration)) } catch {
+            service.logger.error("The new keys are not in force; the old ones stay", metadata: ["problem": "\(error)"])
+        }
+    }
+
+    // MARK: Reports
+
+    private var status: String { "Serving S3 on \(address)" }
+
+    private func answer(_ request: ControlRequest) -> ControlAnswer {
+        switch request {
+        case .show("listeners"): .json([ListenerReport(name: "asset-cache", address: address, transport: "http", pools: [])])
+        case .show(let what): .failed(status: 64, "the asset cache has no report '\(what)'; it has 'listeners' and 'process'")
+        case .drain, .undrain, .quarantine, .pause, .resume: .failed(status: 64, "the pool-keeper does that")
+        }
+    }
+
+    private func counters() -> [String: UInt64] {
+        let figures = store.figures
+        return [
+            "connections": server.connections.value, "connections-refused": server.refusedConnections.value,
+            "connections-open": UInt64(server.openConnections), "requests": server.requests.value, "reads": s3.counters.reads.value,
+            "writes": s3.counters.writes.value, "bytes-out": s3.counters.bytesOut.value, "bytes-in": s3.counters.bytesIn.value,
+            "refusals": s3.counters.refusals.value, "failures": s3.counters.failures.value, "evictions": store.counters.evictions.value,
+            "evicted-bytes": store.counters.evictedBytes.value, "expired": store.counters.expired.value,
+            "scrubbed": store.counters.scrubbed.value, "damaged": store.counters.damaged.value, "orphans": store.counters.orphans.value,
+            "objects": UInt64(max(0, figures.objects)), "bytes-used": UInt64(max(0, figures.used)),
+            "bytes-pinned": UInt64(max(0, figures.pinned)), "bytes-bound": UInt64(store.bound), "turns": service.loop.turns,
+        ]
+    }
+}
+
+/// Work for the main loop from other threads.
+final class Mailbox: @unchecked Sendable {
+    // The list is under the lock; the loop's `wakeUp` may be called from anywhere, and nothing else of it is touched but by its thread.
+    private let loop: Loop
+    private let waiting = Mutex<[@Sendable (Loop) -> Void]>([])
+
+    init(_ loop: Loop) { self.loop = loop }
+
+    func put(_ work: @escaping @Sendable (Loop) -> Void) {
+        waiting.withLock { $0.append(work) }
+        loop.wakeUp()
+    }
+
+    /// By the loop.
+    func open() {
+        let work = waiting.withLock { waiting in
+            defer { waiting.removeAll() }
+            return waiting
+        }
+        for item in work { item(loop) }
+    }
+}
+
+/// Whether SwiftNIO's loops turn: each leaves a mark every second.
+final class Beats: Sendable {
+    private let marks: [Mark]
+
+    private final class Mark: Sendable {
+        let time = Atomic<Int64>(monotonicNow())
+    }
+
+    /// Nanoseconds after which a loop counts as stuck.
+    private static let most: Int64 = 5_000_000_000
+
+    init(_ group: MultiThreadedEventLoopGroup) {
+        var marks: [Mark] = []
+        for loop in group.makeIterator() {
+            let mark = Mark()
+            marks.append(mark)
+            loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
+                mark.time.store(monotonicNow(), ordering: .relaxed)
+            }
+        }
+        self.marks = marks
+    }
+
+    func areFresh() -> Bool {
+        let now = monotonicNow()
+        return marks.allSatisfy { now - $0.time.load(ordering: .relaxed) < Self.most }
+    }
+}

@@ -1,0 +1,233 @@
+import AssetCore
+import CLinux
+import Foundation
+import GRDB
+import Linux
+import Logging
+import Model
+import ServiceKit
+import Synchronization
+
+/// Buckets, objects and uploads on disk, within a bound of bytes. Every method blocks; never on an event loop.
+///
+/// A write is acknowledged by returning: blob, its name and the index are on disk then. What a crash can leave is files that nothing
+/// refers to, in `tmp` (removed at the next start) or among the blobs (removed by the next scrub).
+final class Store: Sendable {
+    let index: Index
+    let blobs: BlobDirectory
+    let logger: Logger
+    let counters = StoreCounters()
+    /// Bytes.
+    let bound: Int64
+    private let pinnedNames: Set<String>
+    private let accounts = Mutex(Accounts())
+
+    /// What is remembered of the disk, to decide without asking it.
+    struct Accounts {
+        var policy = S3FIFO()
+        /// Bytes of all blobs, in blocks of 4 KiB.
+        var used: Int64 = 0
+        /// Bytes that no eviction frees: objects of pinned buckets, and parts.
+        var pinned: Int64 = 0
+        var objects: Int64 = 0
+    }
+
+    init(_ configuration: AssetCacheConfiguration, logger: Logger) throws {
+        self.logger = logger
+        bound = Int64(configuration.size)
+        pinnedNames = Set(configuration.pinned)
+        blobs = try BlobDirectory(path: configuration.directory)
+        index = try Index(path: configuration.directory + "/index.sqlite", blobs: blobs)
+        try restore()
+    }
+
+    /// Everything that is there goes into the eviction's main queue, in the order it was written.
+    private func restore() throws {
+        let pinnedNames = self.pinnedNames
+        let restored = try index.read { db in
+            var accounts = Accounts()
+            accounts.used = try Int64.fetchOne(db, sql: "SELECT SUM((size + 4095) / 4096 * 4096) FROM blob") ?? 0
+            accounts.pinned = try Int64.fetchOne(db, sql: "SELECT SUM((size + 4095) / 4096 * 4096) FROM part") ?? 0
+            let pinned = Set(
+                try Row.fetchAll(db, sql: "SELECT id, name FROM bucket").filter { pinnedNames.contains($0[1]) }.map { $0[0] as Int64 })
+            let rows = try Row.fetchCursor(db, sql: "SELECT id, bucket, size FROM object ORDER BY id")
+            while let row = try rows.next() {
+                accounts.objects += 1
+                let size: Int64 = row[2]
+                if pinned.contains(row[1]) { accounts.pinned += Self.onDisk(size) } else { accounts.policy.restore(row[0], size: Self.onDisk(size)) }
+            }
+            return accounts
+        }
+        accounts.withLock { $0 = restored }
+    }
+
+    private static func onDisk(_ size: Int64) -> Int64 { (size + 4095) & ~4095 }
+
+    func isPinned(_ bucket: String) -> Bool { pinnedNames.contains(bucket) }
+
+    /// For reports.
+    var figures: (used: Int64, pinned: Int64, objects: Int64) { accounts.withLock { ($0.used, $0.pinned, $0.objects) } }
+
+    // MARK: Room
+
+    /// Before a body is taken in: whether it can find a place at all.
+    func checkRoom(for size: Int64, in bucket: String?) throws(S3Error) {
+        guard size <= bound else {
+            throw S3Error(.entityTooLarge, "The object has \(size) bytes, and the store is bounded to \(bound).")
+        }
+        guard accounts.withLock({ $0.pinned }) + Self.onDisk(size) <= bound else {
+            throw S3Error(
+                .insufficientStorage, "There is no room left: pinned buckets and unfinished uploads fill the store's \(bound) bytes.")
+        }
+    }
+
+    func startBlob(checksum: ChecksumAlgorithm?) throws(SystemError) -> BlobWriter {
+        try BlobWriter(path: blobs.temporaryPath(), checksum: checksum)
+    }
+
+    func touched(_ id: Int64) { accounts.withLock { $0.policy.touch(id) } }
+
+    /// Removes what eviction chooses until the bound is kept. After a commit, on the thread of whoever wrote.
+    ///
+    /// Should the commit fail, what was chosen is out of the queues until the next start: the disk is broken then.
+    func keepBound() throws {
+        guard accounts.withLock({ $0.used > bound }) else { return }
+        try index.write { [self] db, batch in
+            var freed: Int64 = 0
+            var taken: [(id: Int64, size: Int64)] = []
+            while true {
+                // A name that cannot be read is not remembered: its object begins anew if it comes back.
+                let victim = accounts.withLock { accounts in
+                    accounts.used - freed > bound ? accounts.policy.evict { try? Self.name($0, db) } : nil
+                }
+                guard let victim else { break }
+                guard let row = try Row.fetchOne(
+                    db.cachedStatement(sql: "SELECT size, segments FROM object WHERE id = ?"), arguments: [victim])
+                else { continue }
+                taken.append((victim, Self.onDisk(row[0])))
+                for segment in Segment.decode(row[1] as Data) { freed += try Index.release(segment, db, &batch) }
+                try db.cachedStatement(sql: "DELETE FROM object WHERE id = ?").execute(arguments: [victim])
+            }
+            let (bytes, count) = (freed, taken.count)
+            batch.afterwards.append { [self] in
+                accounts.withLock { accounts in
+                    accounts.used -= bytes
+                    accounts.objects -= Int64(count)
+                }
+                counters.evictions.add(count)
+                counters.evictedBytes.add(Int(bytes))
+            }
+        }
+    }
+
+    private static func name(_ id: Int64, _ db: Database) throws -> UInt64? {
+        let row = try Row.fetchOne(db.cachedStatement(sql: "SELECT bucket, key FROM object WHERE id = ?"), arguments: [id])
+        return row.map { hashedName(bucket: $0[0], key: $0[1]) }
+    }
+
+    static func hashedName(bucket: Int64, key: Data) -> UInt64 {
+        var hasher = Hasher()
+        hasher.combine(bucket)
+        hasher.combine(key)
+        return UInt64(bitPattern: Int64(hasher.finalize()))
+    }
+
+    // MARK: Objects in the index, from within a write
+
+    /// Puts an object in the place of what has its key. The segments' references are the caller's affair.
+    func insert(
+        _ record: NewObject, in bucket: BucketRecord, _ db: Database, _ batch: inout Index.Batch
+    ) throws -> Int64 {
+        try remove(record.key, in: bucket, db, &batch)
+        try db.cachedStatement(
+            sql: "INSERT INTO object(bucket, key, size, etag, modified, info, segments) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        ).execute(arguments: [
+            bucket.id, Data(record.key.bytes), record.size, record.etag, record.modified.milliseconds, record.info.encoded,
+            Data(Segment.encode(record.segments)),
+        ])
+        let id = db.lastInsertedRowID
+        let size = Self.onDisk(record.size)
+        let isPinned = isPinned(bucket.name)
+        let name = Self.hashedName(bucket: bucket.id, key: Data(record.key.bytes))
+        batch.afterwards.append { [self] in
+            accounts.withLock { accounts in
+                accounts.objects += 1
+                if isPinned { accounts.pinned += size } else { accounts.policy.insert(id, name: name, size: size) }
+            }
+        }
+        return id
+    }
+
+    /// Removes an object and its references. False: there was none.
+    @discardableResult
+    func remove(_ key: ObjectKey, in bucket: BucketRecord, _ db: Database, _ batch: inout Index.Batch) throws -> Bool {
+        guard let row = try Row.fetchOne(
+            db.cachedStatement(sql: "SELECT id, size, segments FROM object WHERE bucket = ? AND key = ?"),
+            arguments: [bucket.id, Data(key.bytes)])
+        else { return false }
+        let id: Int64 = row[0]
+        let size = Self.onDisk(row[1])
+        var freed: Int64 = 0
+        for segment in Segment.decode(row[2] as Data) { freed += try Index.release(segment, db, &batch) }
+        try db.cachedStatement(sql: "DELETE FROM object WHERE id = ?").execute(arguments: [id])
+        let isPinned = isPinned(bucket.name)
+        batch.afterwards.append { [self, freed] in
+            accounts.withLock { accounts in
+                accounts.objects -= 1
+                accounts.used -= freed
+                if isPinned { accounts.pinned -= size } else { accounts.policy.remove(id) }
+            }
+        }
+        return true
+    }
+
+    /// Names a staged blob and refers to it.
+    func publish(_ blob: StagedBlob, _ db: Database, _ batch: inout Index.Batch) throws {
+        guard blob.segment.size > 0 else { return }
+        try blob.publish(as: blobs.path(of: blob.segment.hash))
+        batch.touched.insert(blob.segment.hash.directory)
+        try refer(to: blob.segment, db, &batch)
+    }
+
+    func refer(to segment: Segment, _ db: Database, _ batch: inout Index.Batch) throws {
+        let added = try Index.refer(to: segment, db, &batch)
+        batch.afterwards.append { [self] in accounts.withLock { $0.used += added } }
+    }
+
+    func release(_ segment: Segment, _ db: Database, _ batch: inout Index.Batch) throws {
+        let freed = try Index.release(segment, db, &batch)
+        batch.afterwards.append { [self] in accounts.withLock { $0.used -= freed } }
+    }
+
+    /// Parts are bytes that no eviction frees.
+    func account(pinned change: Int64, _ batch: inout Index.Batch) {
+        batch.afterwards.append { [self] in accounts.withLock { $0.pinned += change } }
+    }
+}
+
+/// An object that is about to be.
+struct NewObject: Sendable {
+    var key: ObjectKey
+    var size: Int64
+    var etag: String
+    var modified: Timestamp
+    var info: ObjectInfo
+    var segments: [Segment]
+}
+
+/// What has happened since the start.
+final class StoreCounters: Sendable {
+    let evictions = Count()
+    let evictedBytes = Count()
+    let scrubbed = Count()
+    let damaged = Count()
+    let orphans = Count()
+    let expired = Count()
+}
+
+/// A number that only grows, counted by any thread.
+final class Count: Sendable {
+    private let number = Atomic<Int>(0)
+    func add(_ count: Int = 1) { number.add(count, ordering: .relaxed) }
+    var value: UInt64 { UInt64(max(0, number.load(ordering: .relaxed))) }
+}
