@@ -111,6 +111,15 @@ def every_daemon_has_its_own_user_and_no_rights():
     assert run("id", "--name", "--groups", "leasehold-worker").stdout.split() == ["leasehold-worker"]
 
 
+@test
+def no_library_comes_from_a_toolchain():
+    for name in DAEMONS:
+        files = set(re.findall(r"(/\S+\.so\S*)", pathlib.Path(f"/proc/{pid(name)}/maps").read_text()))
+        swift = {f for f in files if "swift" in f or "Foundation" in f or "dispatch" in f}
+        assert len(swift) > 5 and all(f.startswith("/usr/lib/leasehold/") for f in swift), swift
+        assert all(f.startswith(("/usr/lib/", "/lib/")) for f in files), files
+
+
 # --- Edges -------------------------------------------------------------------------------------------------------------------------
 CONNECT = """
 import socket, sys
