@@ -26,10 +26,7 @@ public struct IPNetwork: Hashable, Sendable {
     /// Whether the address lies in the block, whatever its port. An IPv4-mapped IPv6 address
     /// (`::ffff:10.0.0.1`, RFC 4291 §2.5.5.2), as a dual-stack listener sees IPv4 callers, counts as IPv4.
     public func contains(_ address: SocketAddress) -> Bool {
-        var address = address
-        if base.family == .v4, address.family == .v6, address.high == 0, address.low >> 32 == 0xffff {
-            address = SocketAddress(v4: UInt32(truncatingIfNeeded: address.low), port: 0)
-        }
+        var address = base.family == .v4 ? address.unmapped : address
         guard address.family == base.family else { return false }
         address.port = 0
         return Self.masked(address, to: prefixLength) == base
@@ -51,4 +48,13 @@ public struct IPNetwork: Hashable, Sendable {
 
 extension IPNetwork: CustomStringConvertible {
     public var description: String { "\(base.ip)/\(prefixLength)" }
+}
+
+extension SocketAddress {
+    /// The IPv4 address inside an IPv4-mapped IPv6 one (`::ffff:a.b.c.d`, RFC 4291 §2.5.5.2), which a dual-stack listener sees;
+    /// any other address as it is.
+    public var unmapped: SocketAddress {
+        guard family == .v6, high == 0, low >> 32 == 0xffff else { return self }
+        return SocketAddress(v4: UInt32(truncatingIfNeeded: low), port: port)
+    }
 }

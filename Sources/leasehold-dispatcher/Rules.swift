@@ -95,11 +95,11 @@ extension HTTPRules {
             case .endpoint: expose.insert(.endpoint)
             }
         }
-        var blocks: [AddressBlock] = []
+        var blocks: [IPNetwork] = []
         var unix = false
         for peer in listener.trust.from {
             switch peer {
-            case .network(let network): if let block = AddressBlock(network.description) { blocks.append(block) }
+            case .network(let network): blocks.append(network)
             case .unix: unix = true
             }
         }

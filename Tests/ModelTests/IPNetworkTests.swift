@@ -9,6 +9,8 @@ import Testing
         ("2001:db8::/64", "2001:db8::ffff", true),
         ("2001:db8::/64", "2001:db8:0:1::", false), ("2001:db8::/65", "2001:db8::8000:0:0:0", false), ("::1", "::1", true),
         ("2001:db8::f0/124", "2001:db8::ff", true), ("2001:db8::f0/124", "2001:db8::100", false), ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+        ("192.0.2.4/30", "192.0.2.7", true), ("192.0.2.4/30", "192.0.2.8", false), ("2001:db8::/32", "2001:db9::", false),
+        ("2001:db8::/63", "2001:db8:0:1::", true), ("fe80::/10", "febf::1", true), ("fe80::/10", "fec0::1", false),
         ("10.0.0.0/8", "::10.1.2.3", false), ("::/0", "10.1.2.3", false), ("0.0.0.0/0", "::1", false),
     ])
     func anAddressIsInItsBlockOnly(block: String, address: String, expected: Bool) throws {
@@ -18,7 +20,7 @@ import Testing
 
     @Test(arguments: [
         "", "/", "10.0.0.0/", "10.0.0.0/33", "10.0.0.1/8", "::/129", "::1/64", "10.0.0.0/+8", "10.0.0.0/8/8", "10.0.0/8", "a/8",
-        "10.0.0.0/ 8",
+        "10.0.0.0/ 8", "2001:db8::1/32", "10.0.0.0/-1", "/8",
     ])
     func whatIsNoBlockIsRefused(text: String) { #expect(IPNetwork(text) == nil) }
 

@@ -22,7 +22,7 @@ public struct Believed: OptionSet, Hashable, Sendable, BitwiseCopyable {
 /// `trust: { from: [CIDR], headers: […] }` of one listener.
 public struct TrustRules: Sendable {
     /// Peers inside one of these are trusted.
-    public var from: [AddressBlock]
+    public var from: [IPNetwork]
     /// Whether peers of a Unix-domain listener, which have no address, are trusted.
     public var trustsUnix: Bool
     /// What trusted peers are believed, in addition to what anybody is.
@@ -31,7 +31,7 @@ public struct TrustRules: Sendable {
     /// Trusts nobody.
     public init() { self.init(from: []) }
 
-    public init(from: [AddressBlock], trustsUnix: Bool = false, headers: Believed = .everything) {
+    public init(from: [IPNetwork], trustsUnix: Bool = false, headers: Believed = .everything) {
         self.from = from
         self.trustsUnix = trustsUnix
         self.headers = headers
