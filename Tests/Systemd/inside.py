@@ -318,6 +318,22 @@ def a_restart_or_kill_of_any_unit_under_load_loses_nothing_but_what_the_dispatch
     assert not journal("MESSAGE_ID=" + message_id("tooManyLeases"))
 
 
+@test
+def sessions_outlive_every_process_but_the_dispatcher():
+    tunnels = [Tunnel() for _ in range(3)]
+    for daemon in ("watcher", "pool-keeper", "scaler"):
+        for how in ("restart", "kill"):
+            former, before = pid(daemon), [t.echoed for t in tunnels]
+            run("systemctl", *(["restart"] if how == "restart" else ["kill", "--signal=KILL"]), unit(daemon))
+            until("a new process", lambda: pid(daemon) not in (0, former))
+            ready(daemon)
+            until("every session goes on", lambda: all(t.problem or t.echoed > b + 10 for t, b in zip(tunnels, before)))
+            assert not any(t.problem for t in tunnels), [t.problem for t in tunnels]
+    for tunnel in tunnels:
+        tunnel.close()
+    figure(f"3 sessions through 3 restarts and 3 kills: {sum(t.echoed for t in tunnels)} messages echoed, none lost, doubled or out of order")
+
+
 # --- Crashes -----------------------------------------------------------------------------------------------------------------------
 class Knocker:
     """Connects to a listener again and again, and keeps what it found beside success."""
