@@ -111,6 +111,15 @@ def every_daemon_has_its_own_user_and_no_rights():
     assert run("id", "--name", "--groups", "leasehold-worker").stdout.split() == ["leasehold-worker"]
 
 
+@test
+def no_library_comes_from_a_toolchain():
+    for name in DAEMONS:
+        files = set(re.findall(r"(/\S+\.so\S*)", pathlib.Path(f"/proc/{pid(name)}/maps").read_text()))
+        swift = {f for f in files if "swift" in f or "Foundation" in f or "dispatch" in f}
+        assert len(swift) > 5 and all(f.startswith("/usr/lib/leasehold/") for f in swift), swift
+        assert all(f.startswith(("/usr/lib/", "/lib/")) for f in files), files
+
+
 # --- Edges -------------------------------------------------------------------------------------------------------------------------
 CONNECT = """
 import socket, sys
@@ -307,6 +316,22 @@ def a_restart_or_kill_of_any_unit_under_load_loses_nothing_but_what_the_dispatch
             assert load.refused == 0, f"{how} {daemon}: the listener refused {load.refused}"
             assert daemon in LOSES or not load.lost, f"{how} {daemon}: {load.lost}"
     assert not journal("MESSAGE_ID=" + message_id("tooManyLeases"))
+
+
+@test
+def sessions_outlive_every_process_but_the_dispatcher():
+    tunnels = [Tunnel() for _ in range(3)]
+    for daemon in ("watcher", "pool-keeper", "scaler"):
+        for how in ("restart", "kill"):
+            former, before = pid(daemon), [t.echoed for t in tunnels]
+            run("systemctl", *(["restart"] if how == "restart" else ["kill", "--signal=KILL"]), unit(daemon))
+            until("a new process", lambda: pid(daemon) not in (0, former))
+            ready(daemon)
+            until("every session goes on", lambda: all(t.problem or t.echoed > b + 10 for t, b in zip(tunnels, before)))
+            assert not any(t.problem for t in tunnels), [t.problem for t in tunnels]
+    for tunnel in tunnels:
+        tunnel.close()
+    figure(f"3 sessions through 3 restarts and 3 kills: {sum(t.echoed for t in tunnels)} messages echoed, none lost, doubled or out of order")
 
 
 # --- Crashes -----------------------------------------------------------------------------------------------------------------------

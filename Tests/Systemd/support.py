@@ -173,6 +173,52 @@ class Load:
             thread.join(PATIENCE)
 
 
+class Tunnel:
+    """A WebSocket to a worker that echoes: numbered messages, one after the other, each answered before the next is sent."""
+
+    def __init__(self):
+        self.socket = socket.create_connection(LISTENER, timeout=PATIENCE)
+        self.socket.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        head = b""
+        while b"\r\n\r\n" not in head:
+            more = self.socket.recv(4096)
+            assert more, head
+            head += more
+        assert head.startswith(b"HTTP/1.1 101"), head
+        self.left = head.split(b"\r\n\r\n", 1)[1]
+        self.echoed, self.problem, self.going = 0, None, True
+        self.thread = threading.Thread(target=self.talk, daemon=True)
+        self.thread.start()
+
+    def receive(self, count):
+        while len(self.left) < count:
+            more = self.socket.recv(65536)
+            if not more:
+                raise ConnectionError("the tunnel ended")
+            self.left += more
+        taken, self.left = self.left[:count], self.left[count:]
+        return taken
+
+    def talk(self):
+        try:
+            while self.going:
+                text = f"{self.echoed:08}".encode() * 12  # 96 bytes: a short length; masked with zeros
+                self.socket.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+                head = self.receive(2)
+                back = self.receive(head[1] & 0x7f)
+                if back != text:
+                    raise ConnectionError(f"sent {text}, came back {back}")
+                self.echoed += 1
+        except OSError as error:
+            self.problem = error
+
+    def close(self):
+        self.going = False
+        self.thread.join(PATIENCE)
+        self.socket.close()
+
+
 @contextlib.contextmanager
 def dropin(unit_name, text):
     directory = pathlib.Path("/run/systemd/system") / f"{unit_name}.d"
