@@ -17,10 +17,11 @@ struct JSONReader {
 
         var count: Int { bytes.count }
 
-        /// Compares with text that has no characters which JSON would escape.
+        /// Compares with text that is the same written with escapes or without.
         @inline(__always)
         static func == (a: Text, b: StaticString) -> Bool {
-            a.bytes.count == b.utf8CodeUnitCount && a.bytes.elementsEqual(UnsafeBufferPointer(start: b.utf8Start, count: b.utf8CodeUnitCount))
+            if a.hasEscapes { return a.unescaped.elementsEqual(UnsafeBufferPointer(start: b.utf8Start, count: b.utf8CodeUnitCount)) }
+            return a.bytes.count == b.utf8CodeUnitCount && a.bytes.elementsEqual(UnsafeBufferPointer(start: b.utf8Start, count: b.utf8CodeUnitCount))
         }
     }
 
@@ -227,7 +228,7 @@ extension JSONReader.Text {
     }
 
     /// RFC 8259 section 7. An escape that is none is kept as written; half a surrogate pair becomes U+FFFD.
-    private var unescaped: [UInt8] {
+    fileprivate var unescaped: [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(bytes.count)
         var index = 0

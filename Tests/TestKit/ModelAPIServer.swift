@@ -18,6 +18,7 @@ public struct ModelAPIServer {
     /// 1.27 to 1.31 and a feature gate: streamed lists are refused.
     public var refusesWatchList = false
     public var sendsBookmarks = true
+    public var speaksProtobuf = true
     /// Objects in a page, whatever was asked for.
     public var mostInPage = 3
 
@@ -70,19 +71,19 @@ public struct ModelAPIServer {
     /// An answer that is being sent.
     public struct Answer {
         public var head: ResponseHead
+        fileprivate var encoding: KubernetesEncoding
         /// What has not been sent yet.
         public var body: [UInt8]
         /// For a watch, the version up to which ``body`` tells; nil for an answer that ends with its body.
         fileprivate var position: Int?
         public var isWatch: Bool { position != nil }
-        /// Whether a streamed list has told its initial events.
-        fileprivate var isInitial = false
         public var isDone: Bool { position == nil && body.isEmpty }
     }
 
     /// What a request is answered, with `lag` versions less than there are where the request allows that.
-    public func answer(_ target: String, lag: Int = 0) -> Answer {
+    public func answer(_ target: String, accept: String = "application/json", lag: Int = 0) -> Answer {
         let query = Self.query(target)
+        let encoding = speaksProtobuf ? KubernetesEncoding(accept: accept) : .json
         let wanted = query["resourceVersion"].flatMap(Int.init)
         if query["watch"] == "true" {
             if query["sendInitialEvents"] == "true" {
@@ -92,28 +93,26 @@ public struct ModelAPIServer {
                 let at = list(notOlderThan: wanted, lag: wanted == nil ? 0 : lag)
                 // Synthetic events come in no order, and the server may be ahead of its bookmark.
                 let objects = (states[at] ?? [:]).sorted { $0.key.name.count == $1.key.name.count ? $0.key > $1.key : $0.key < $1.key }
-                var text = objects.map { Self.event("ADDED", Self.json($0.value)) }.joined()
-                text += Self.bookmark(at, endsInitialEvents: true)
-                return Answer(head: ResponseHead(status: 200), body: Array(text.utf8), position: at)
+                let body = objects.flatMap { encoding.event("ADDED", $0.value) } + encoding.bookmark(at, endsInitialEvents: true)
+                return watch(encoding, body, from: at)
             }
             guard let wanted else { return failure(400, "BadRequest", "a watch needs a version here") }
             if wanted > version { return tooLarge(wanted) }
             if wanted < oldest {
-                let status = Self.status(410, "Expired", "too old resource version: \(wanted) (\(oldest))")
-                return Answer(head: ResponseHead(status: 200), body: Array(Self.event("ERROR", status).utf8), position: version)
+                return watch(encoding, encoding.error(410, "Expired", "too old resource version: \(wanted) (\(oldest))"), from: version)
             }
-            return Answer(head: ResponseHead(status: 200), body: [], position: wanted)
+            return watch(encoding, [], from: wanted)
         }
         if let token = query["continue"] {
             let parts = token.split(separator: "_", maxSplits: 1)
             guard parts.count == 2, let at = Int(parts[0]), let state = states[at] else {
                 return failure(410, "Expired", "The provided continue parameter is too old")
             }
-            return page(state, at, after: String(parts[1]), limit: mostInPage)
+            return page(encoding, state, at, after: String(parts[1]), limit: mostInPage)
         }
         if let wanted, wanted > version { return tooLarge(wanted) }
         let at = list(notOlderThan: wanted, lag: query["resourceVersion"] == nil ? 0 : lag)
-        return page(states[at] ?? [:], at, after: "", limit: query["limit"] == nil ? .max : mostInPage)
+        return page(encoding, states[at] ?? [:], at, after: "", limit: query["limit"] == nil ? .max : mostInPage)
     }
 
     /// The state that a list is answered from.
@@ -122,18 +121,25 @@ public struct ModelAPIServer {
         return max(least, min(version, version - lag))
     }
 
-    private func page(_ state: [ObjectKey: EndpointSlice], _ at: Int, after: String, limit: Int) -> Answer {
+    private func watch(_ encoding: KubernetesEncoding, _ body: [UInt8], from position: Int) -> Answer {
+        let head = ResponseHead(status: 200, contentType: encoding.contentType(isWatch: true))
+        return Answer(head: head, encoding: encoding, body: body, position: position)
+    }
+
+    private func page(
+        _ encoding: KubernetesEncoding, _ state: [ObjectKey: EndpointSlice], _ at: Int, after: String, limit: Int
+    ) -> Answer {
         let rest = state.values.filter { $0.key.name > after }.sorted { $0.key < $1.key }
         let page = rest.prefix(limit)
         let next = page.count < rest.count ? "\(at)_\(page.last?.key.name ?? "")" : ""
-        let items = page.map(Self.json).joined(separator: ",")
-        let text = #"{"kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1","metadata":{"resourceVersion":"\#(at)","continue":"\#(next)"},"items":[\#(items)]}"#
-        return Answer(head: ResponseHead(status: 200), body: Array(text.utf8), position: nil)
+        let head = ResponseHead(status: 200, contentType: encoding.contentType(isWatch: false))
+        return Answer(head: head, encoding: encoding, body: encoding.list(page, version: at, next: next), position: nil)
     }
 
     public func failure(_ code: Int, _ reason: String, _ message: String, retryAfter: Duration? = nil) -> Answer {
         Answer(
-            head: ResponseHead(status: code, retryAfter: retryAfter), body: Array(Self.status(code, reason, message).utf8), position: nil)
+            head: ResponseHead(status: code, retryAfter: retryAfter), encoding: .json,
+            body: KubernetesEncoding.json.status(code, reason, message), position: nil)
     }
 
     private func tooLarge(_ wanted: Int) -> Answer {
@@ -148,19 +154,16 @@ public struct ModelAPIServer {
             answer.position = version
             return interrupt(&answer, 410, "Expired")
         }
-        var text = ""
-        for event in events where event.version > position { text += Self.event(event.type, Self.json(event.slice)) }
+        let news = events.filter { $0.version > position }
+        for event in news { answer.body += answer.encoding.event(event.type, event.slice) }
         answer.position = version
-        if text.isEmpty, withBookmark, sendsBookmarks { text = Self.bookmark(version, endsInitialEvents: false) }
-        answer.body += Array(text.utf8)
+        if news.isEmpty, withBookmark, sendsBookmarks { answer.body += answer.encoding.bookmark(version, endsInitialEvents: false) }
     }
 
     /// An error in the middle of a watch.
     public func interrupt(_ answer: inout Answer, _ code: Int, _ reason: String) {
-        answer.body += Array(Self.event("ERROR", Self.status(code, reason, "\(reason), says the model")).utf8)
+        answer.body += answer.encoding.error(code, reason, "\(reason), says the model")
     }
-
-    // MARK: Text
 
     private static func query(_ target: String) -> [String: String] {
         var values: [String: String] = [:]
@@ -169,41 +172,5 @@ public struct ModelAPIServer {
             values[parts[0]] = parts.count > 1 ? parts[1] : ""
         }
         return values
-    }
-
-    private static func event(_ type: String, _ object: String) -> String { #"{"type":"\#(type)","object":\#(object)}"# + "\n" }
-
-    private static func bookmark(_ version: Int, endsInitialEvents: Bool) -> String {
-        let annotations = endsInitialEvents ? #","annotations":{"k8s.io/initial-events-end":"true"}"# : ""
-        return event("BOOKMARK", #"{"kind":"EndpointSlice","metadata":{"resourceVersion":"\#(version)"\#(annotations)},"endpoints":null}"#)
-    }
-
-    private static func status(_ code: Int, _ reason: String, _ message: String) -> String {
-        #"{"kind":"Status","status":"Failure","message":"\#(message)","reason":"\#(reason)","code":\#(code)}"#
-    }
-
-    /// A slice as the API server writes it, with things in it that nobody should keep.
-    public static func json(_ slice: EndpointSlice) -> String {
-        let addressType =
-            switch slice.addressType {
-            case .ipv4: "IPv4"
-            case .ipv6: "IPv6"
-            case .other(let type): type
-            }
-        let endpoints = slice.endpoints.map { endpoint in
-            let conditions = endpoint.conditions
-            let uid = endpoint.uid.isEmpty ? "" : #""targetRef":{"kind":"Pod","name":"\#(endpoint.name)","uid":"\#(endpoint.uid)"},"#
-            return
-                #"{"addresses":[\#(endpoint.address.map { "\"\($0)\"" } ?? "")],\#(uid)"conditions":{"ready":\#(conditions.contains(.ready)),"serving":\#(conditions.contains(.serving)),"terminating":\#(conditions.contains(.terminating))},"nodeName":"\#(endpoint.node)","zone":"\#(endpoint.zone)"}"#
-        }
-        let ports = slice.ports.map { port in
-            #"{"name":"\#(port.name)","protocol":"TCP","port":\#(port.number.map { "\($0)" } ?? "null")}"#
-        }
-        let label = slice.metadata.serviceName.map { #""kubernetes.io/service-name":"\#($0)""# } ?? ""
-        let trigger = slice.metadata.lastChangeTriggerTime.map {
-            #","annotations":{"endpoints.kubernetes.io/last-change-trigger-time":"\#($0)"}"#
-        }
-        return
-            #"{"metadata":{"name":"\#(slice.key.name)","namespace":"\#(slice.key.namespace)","resourceVersion":"\#(slice.metadata.resourceVersion ?? "")","labels":{\#(label)}\#(trigger ?? ""),"managedFields":[{"fieldsV1":{"f:x":{"k:{\"uid\":\"]}\"}":{}}}}]},"addressType":"\#(addressType)","endpoints":[\#(endpoints.joined(separator: ","))],"ports":[\#(ports.joined(separator: ","))]}"#
     }
 }

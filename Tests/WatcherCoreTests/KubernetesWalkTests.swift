@@ -44,6 +44,7 @@ struct KubernetesWalk {
         random = SeededGenerator(seed: seed)
         reflector = Reflector(WatchScope.needed(for: [Self.pool])[0], seed: seed)
         bench = Bench(pools: [Self.pool], source: .kubernetes(DoubtPolicy()))
+        server.speaksProtobuf = Bool.random(using: &random)
         server.refusesWatchList = Bool.random(using: &random)
         server.sendsBookmarks = Int.random(in: 0..<4, using: &random) > 0
         server.put(Self.slice("stable", [EndpointSlice.Endpoint(address: "10.9.9.9", uid: "stable")]))
@@ -140,7 +141,7 @@ struct KubernetesWalk {
                 let code = [400, 401, 403, 410, 429, 500, 503, 504].randomElement(using: &random) ?? 500
                 answer = server.failure(code, "Trouble", "says the model", retryAfter: code == 429 ? .seconds(2) : nil)
             } else {
-                answer = server.answer(request.target, lag: isCalm ? 0 : Int.random(in: 0..<4, using: &random))
+                answer = server.answer(request.target, accept: request.accept, lag: isCalm ? 0 : Int.random(in: 0..<4, using: &random))
             }
             return
         }
