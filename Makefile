@@ -36,6 +36,7 @@ test: ## all tests: the rules, the machines, the simulation, the real executable
 	@scripts/bootstrap build
 	@scripts/bootstrap test
 	@$(MAKE) --no-print-directory check
+	@scripts/check-manifests
 	swift build --build-tests
 	LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --parallel $(if $(FILTER),--filter $(FILTER))
 	$(if $(FILTER),,@scripts/bootstrap package)

@@ -48,14 +48,19 @@ extension Shell {
         guard let kubernetes else { return "" }
         let reports = kubernetes.reports
         let now = Instant(nanoseconds: monotonicNow())
-        let heard = reports.map { $0.lastHeard.map { now - $0 } }
-        // The oldest speaks for all of them.
-        let oldest = heard.contains(nil) ? nil : heard.compactMap(\.self).max()
+        // Of several watches the worst speaks for all: the youngest connection, the longest silence.
+        func seconds(_ instants: [Instant?], _ worst: ([Duration]) -> Duration?) -> Int64? {
+            instants.contains(nil) ? nil : worst(instants.compactMap { $0.map { now - $0 } })?.components.seconds
+        }
+        let connected = seconds(reports.map(\.connectedSince)) { $0.min() }
+        let heard = seconds(reports.map(\.lastHeard)) { $0.max() }
         let versions = reports.map(\.resourceVersion).filter { !$0.isEmpty }
         let relists = reports.reduce(0) { $0 + $1.relists }
         return "; API server "
-            + (oldest.map { "heard \($0.components.seconds) s ago" } ?? "not heard yet")
-            + (versions.isEmpty ? "" : ", version \(versions.joined(separator: "/"))") + (relists == 0 ? "" : ", \(relists) relists")
+            + (connected.map { "connected for \($0) s, " } ?? "not connected, ")
+            + (heard.map { "heard \($0) s ago" } ?? "not heard yet")
+            + (versions.isEmpty ? "" : ", version \(versions.joined(separator: "/")), \(kubernetes.eventsPerSecond) events/s")
+            + (relists == 0 ? "" : ", \(relists) relists")
     }
 
     var kubernetesReport: KubernetesReport? {

@@ -23,6 +23,8 @@ final class Shell {
     private var timer: LoopTimer?
     /// The STATUS line tells ages, which grow by themselves.
     private var statusTimer: LoopTimer?
+    /// What the STATUS line said of the source.
+    private var toldState: SourceHealth.State?
     private var actions: [WatcherAction] = []
     /// Inputs that came up while others were handled.
     private var waiting: [WatcherInput] = []
@@ -83,7 +85,7 @@ final class Shell {
         let source = try KubernetesSource(configuration, on: service.loop, logger: service.logger) { [unowned self] in take($0) }
         kubernetes = source
         source.watch(service.configuration.scopes)
-        let interval: Int64 = 5_000_000_000
+        let interval: Int64 = 2_000_000_000
         statusTimer = service.loop.timer { [unowned self] now in
             service.setStatus(status)
             statusTimer?.deadline = now + interval
@@ -116,6 +118,14 @@ final class Shell {
         actions.removeAll(keepingCapacity: actions.count < 4096)
         waiting.removeAll(keepingCapacity: waiting.count < 4096)
         timer?.set(machine.nextWake)
+        tellStatus()
+    }
+
+    /// An API server may say something a thousand times a second: only a change of the state is told at once, the rest every two seconds.
+    private func tellStatus() {
+        let state = machine.health(at: service.loop.instant).state
+        if kubernetes != nil, state == toldState { return }
+        toldState = state
         service.setStatus(status)
     }
 

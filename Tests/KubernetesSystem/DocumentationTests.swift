@@ -26,7 +26,8 @@ import Testing
                 .filter { $0.hasPrefix("- apiGroups") || $0.hasPrefix("resources") || $0.hasPrefix("verbs") }
         }
         let told = rules(try text("docs/kubernetes.md"))
-        #expect(!told.isEmpty && told == rules(try text("deploy/kubernetes/\(file)")))
+        let given = rules(try text("deploy/kubernetes/\(file)"))
+        #expect(!told.isEmpty && told == given)
     }
 
     /// Whoever may not be delayed links nothing that speaks HTTP or TLS, or starts threads.

@@ -5,6 +5,7 @@ import KubeTestServer
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Synchronization
 import TestKit
 import Testing
 
@@ -154,18 +155,16 @@ private struct LiveAPI {
 
     /// The test has a thread of its own to wait on.
     private static func wait<T: Sendable>(_ work: @escaping @Sendable () async throws -> T) throws -> T {
-        final class Box: @unchecked Sendable {
-            // Written before the gate opens, read after it.
-            var result: Result<T, any Error>?
-        }
-        let box = Box()
+        let result = Mutex<Result<T, any Error>?>(nil)
         let gate = Gate()
         Task.detached {
-            do { box.result = .success(try await work()) } catch { box.result = .failure(error) }
+            let told: Result<T, any Error>
+            do { told = .success(try await work()) } catch { told = .failure(error) }
+            result.withLock { $0 = told }
             gate.open()
         }
         try gate.wait("the API server")
-        guard let result = box.result else { throw TestFailure("no result") }
+        guard let result = result.withLock({ $0 }) else { throw TestFailure("no result") }
         return try result.get()
     }
 }

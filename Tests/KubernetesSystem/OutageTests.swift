@@ -81,8 +81,11 @@ import Testing
             #expect(try caller.readResponse().text == "a")
             let source = try cluster.waitSource("the loss") { $0.state == "stale" && !$0.kubernetes.scopes[0].problem.isEmpty }
             #expect(source.endpoints == 1)
-            let process = try cluster.fleet.show("process", of: .watcher, as: Fleet.ProcessRow.self)
-            #expect(process.ready && process.status.hasPrefix("Source stale: 1 endpoints") && process.status.contains("not heard yet"), "\(process.status)")
+            try cluster.fleet[.watcher].wait("the STATUS") {
+                let process = try cluster.fleet.show("process", of: .watcher, as: Fleet.ProcessRow.self)
+                return process.ready && process.status.hasPrefix("Source stale: 1 endpoints")
+                    && process.status.contains("API server not connected, not heard yet; ") && process.status.hasSuffix("is it up?")
+            }
         }
     }
 
