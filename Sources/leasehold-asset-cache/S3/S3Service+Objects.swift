@@ -44,7 +44,8 @@ extension S3Service {
             }
             return []
         }
-        guard exchange.contentLength ?? 0 <= Self.mostXML else { throw S3Error(.malformedXML, "The document is too large.") }
+        let decoded = request.fields["x-amz-decoded-content-length"].flatMap { Int64($0) }
+        guard decoded ?? exchange.contentLength ?? 0 <= Self.mostXML else { throw S3Error(.malformedXML, "The document is too large.") }
         let blob = try await receive(exchange, request)
         return try await blocking { try blob.bytes() }
     }
@@ -67,7 +68,7 @@ extension S3Service {
         }
         let stored = info
         let (object, bucket) = try await blocking {
-            (try store.put(key, in: name, blob, info: stored, conditions: conditions, clock: wallClock), try store.bucket(name))
+            try store.put(key, in: name, blob, info: stored, conditions: conditions, clock: wallClock)
         }
         counters.writes.add()
         var headers = [("ETag", "\"\(object.etag)\"")]
