@@ -85,7 +85,13 @@ public struct CacheControl: Hashable, Sendable {
                     continue
                 }
                 item.append(byte)
-                if isEscaped { isEscaped = false } else if isQuoted, byte == UInt8(ascii: "\\") { isEscaped = true } else if byte == UInt8(ascii: "\"") { isQuoted.toggle() }
+                if isEscaped {
+                    isEscaped = false
+                } else if isQuoted, byte == UInt8(ascii: "\\") {
+                    isEscaped = true
+                } else if byte == UInt8(ascii: "\"") {
+                    isQuoted.toggle()
+                }
             }
             // A quote that nobody closes takes the rest with it.
             if isQuoted, let directive = directive(item) { out.append(directive) }
@@ -98,7 +104,9 @@ public struct CacheControl: Hashable, Sendable {
         guard !text.isEmpty else { return nil }
         guard let equals = text.firstIndex(of: "=") else { return (text.lowercased(), nil) }
         var argument = trimmed(text[text.index(after: equals)...])
-        if argument.utf8.count >= 2, argument.hasPrefix("\""), argument.hasSuffix("\"") { argument = String(argument.dropFirst().dropLast()) }
+        if argument.utf8.count >= 2, argument.hasPrefix("\""), argument.hasSuffix("\"") {
+            argument = String(argument.dropFirst().dropLast())
+        }
         return (trimmed(text[..<equals]).lowercased(), argument)
     }
 }

@@ -17,7 +17,9 @@ public enum Storability: Hashable, Sendable {
     }
 
     /// Statuses whose meaning this cache knows. 206 and 304 are answers to questions that it asks itself, and never kept as they are.
-    static let understood: Set<Int> = [200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 403, 404, 405, 410, 414, 451, 500, 501, 502, 503, 504]
+    static let understood: Set<Int> = [
+        200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 403, 404, 405, 410, 414, 451, 500, 501, 502, 503, 504,
+    ]
     /// Those that may be kept though nothing is said of their freshness (RFC 9110 §15.1).
     static let heuristic: Set<Int> = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]
 
@@ -37,7 +39,8 @@ public enum Storability: Hashable, Sendable {
         if request.contains("cookie"), !isShared, !control.flags.contains(.immutable) { return .refuse(.cookie) }
         if response.contains("set-cookie"), !keepsSetCookie { return .refuse(.setCookie) }
         if Vary(response) == .everything { return .refuse(.varyStar) }
-        let isExplicit = control.sMaxage != nil || control.maxAge != nil || response.contains("expires") || control.flags.contains(.isPublic)
+        let isExplicit =
+            control.sMaxage != nil || control.maxAge != nil || response.contains("expires") || control.flags.contains(.isPublic)
         guard isExplicit || heuristic.contains(status) else { return .refuse(.noFreshness) }
         return .store
     }

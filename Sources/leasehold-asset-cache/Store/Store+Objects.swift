@@ -27,7 +27,8 @@ extension Store {
 
     /// Stores an object of one blob. The time is taken inside, so that later writes have later times.
     func put(
-        _ key: ObjectKey, in name: String, _ blob: StagedBlob, info: ObjectInfo, conditions: Conditions, clock: @escaping @Sendable () -> Timestamp
+        _ key: ObjectKey, in name: String, _ blob: StagedBlob, info: ObjectInfo, conditions: Conditions,
+        clock: @escaping @Sendable () -> Timestamp
     ) throws -> (object: NewObject, bucket: BucketRecord) {
         try checkRoom(for: blob.segment.size, in: name)
         let result = try index.write { [self] db, batch in
@@ -47,7 +48,8 @@ extension Store {
 
     /// Stores another name for the bytes of an object, without reading them.
     func copy(
-        from source: (key: ObjectKey, bucket: String), sourceConditions: Conditions, to key: ObjectKey, in name: String, conditions: Conditions,
+        from source: (key: ObjectKey, bucket: String), sourceConditions: Conditions, to key: ObjectKey, in name: String,
+        conditions: Conditions,
         clock: @escaping @Sendable () -> Timestamp, _ change: @escaping (ObjectRecord) throws -> ObjectInfo
     ) throws -> (record: NewObject, info: ObjectInfo) {
         let result = try index.write { [self] db, batch in

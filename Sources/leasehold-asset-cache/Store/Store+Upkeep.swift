@@ -95,7 +95,8 @@ extension Store {
         try index.write { [self] db, _ in
             guard try Index.isKnown(hash, db), try !isIntact(Segment(hash: hash, size: size)) else { return }
             counters.damaged.add()
-            logger.error("A blob is damaged and was set aside; objects that have it cannot be read", metadata: ["blob": "\(Hex.encode(hash.bytes))"])
+            logger.error(
+                "A blob is damaged and was set aside; objects that have it cannot be read", metadata: ["blob": "\(Hex.encode(hash.bytes))"])
             _ = mkdir("\(blobs.path)/damaged", 0o750)
             _ = lh_rename(blobs.path(of: hash), "\(blobs.path)/damaged/\(Hex.encode(hash.bytes))")
         }
