@@ -47,7 +47,8 @@ final class Shell {
         s3 = S3Service(store: store, pool: pool, authority: authority, logger: service.logger)
         // A connection has at most a file open beside its socket; the rest is for the index and for links.
         let mostConnections = max(64, (service.descriptorLimit - 256) / 3)
-        server = HTTPServer(group: group, logger: service.logger, mostConnections: min(mostConnections, 16_384), instance: service.instance) {
+        server = HTTPServer(group: group, logger: service.logger, mostConnections: min(mostConnections, 16_384), instance: service.instance)
+        {
             [s3] exchange in try await s3.handle(exchange)
         }
         beats = Beats(group)

@@ -100,9 +100,11 @@ struct Show: ParsableCommand {
         }
     }
 
-    /// Every process, also those that do not answer: they are why one asks.
+    /// Every process that the file is for, also those that do not answer: they are why one asks.
     private func processes(_ asked: Operator) -> [ProcessReport] {
-        ProcessName.allCases.map { name in
+        let hasCache = asked.configuration.assetCache != nil
+        let hasPools = !asked.configuration.pools.isEmpty
+        return ProcessName.allCases.filter { $0 == .assetCache ? hasCache : hasPools }.map { name in
             do throws(Operator.Failure) {
                 return try asked.report(ProcessReport.self, from: name, "process")
             } catch {

@@ -14,7 +14,9 @@ import Testing
     ) throws(S3Error) -> (data: [UInt8], ends: Int, trailer: [ChunkedPayload.Event.Pair]?) {
         var payload = ChunkedPayload(isSigned: isSigned, hasTrailer: hasTrailer, declared: declared)
         var events: [ChunkedPayload.Event] = []
-        for start in stride(from: 0, to: bytes.count, by: size) { try payload.feed(Array(bytes[start..<min(start + size, bytes.count)]), &events) }
+        for start in stride(from: 0, to: bytes.count, by: size) {
+            try payload.feed(Array(bytes[start..<min(start + size, bytes.count)]), &events)
+        }
         try payload.finish(&events)
         var result: (data: [UInt8], ends: Int, trailer: [ChunkedPayload.Event.Pair]?) = ([], 0, nil)
         for event in events {
@@ -38,12 +40,15 @@ import Testing
     @Test func aBodyThatIsCutAnywhereIsIncomplete() {
         // The last line break may be missing.
         for count in 0..<(Self.signed.count - 2) {
-            #expect(throws: S3Error.self) { try decode(Array(Self.signed[..<count]), size: 7, isSigned: true, hasTrailer: false, declared: 8) }
+            #expect(throws: S3Error.self) {
+                try decode(Array(Self.signed[..<count]), size: 7, isSigned: true, hasTrailer: false, declared: 8)
+            }
         }
     }
 
     @Test(arguments: [
-        "", "x\r\n", "-1\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "ffffffffffffffff\r\n", "5\r\nhello\r\n0\r\n: x\r\n\r\n",
+        "", "x\r\n", "-1\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "ffffffffffffffff\r\n",
+        "5\r\nhello\r\n0\r\n: x\r\n\r\n",
         "5\r\nhello\r\n0\r\nnocolon\r\n\r\n", "4\r\nhell\r\n0\r\n\r\n", "6\r\nhello!\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\nmore",
     ]) func whatIsMalformedIsRefused(text: String) {
         #expect(throws: S3Error.self) { try decode(Array(text.utf8), size: 100, isSigned: false, hasTrailer: true, declared: 5) }
@@ -61,10 +66,12 @@ import Testing
         for _ in 0..<4000 {
             var bytes = Bool.random(using: &draw) ? Self.signed : Self.trailed
             for _ in 0..<Int.random(in: 1...4, using: &draw) {
-                bytes[Int.random(in: bytes.indices, using: &draw)] = UInt8.random(in: 0 ... 255, using: &draw)
+                bytes[Int.random(in: bytes.indices, using: &draw)] = UInt8.random(in: 0...255, using: &draw)
             }
             // Whether it is refused is another test's affair.
-            _ = try? decode(bytes, size: Int.random(in: 1...40, using: &draw), isSigned: Bool.random(using: &draw), hasTrailer: Bool.random(using: &draw), declared: 8)
+            _ = try? decode(
+                bytes, size: Int.random(in: 1...40, using: &draw), isSigned: Bool.random(using: &draw),
+                hasTrailer: Bool.random(using: &draw), declared: 8)
         }
     }
 }

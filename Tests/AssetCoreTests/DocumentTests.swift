@@ -4,8 +4,10 @@ import Testing
 
 @Suite struct DocumentTests {
     @Test(arguments: [
-        ("<a/>", "a"), ("<?xml version='1.0'?>\n<a>x</a>\n", "a=x"), ("<a xmlns=\"u\" b='c'>x<b>y</b>z</a>", "a=xz(b=y)"), ("<n:a>&lt;&amp;&#65;&#x42;</n:a>", "a=<&AB"),
-        ("<a><![CDATA[<&]]></a>", "a=<&"), ("<!-- c --><a><!-- d -->x</a>", "a=x"), ("<a><b/><b>1</b></a>", "a(b,b=1)"), ("\u{feff}<a/>", "a"),
+        ("<a/>", "a"), ("<?xml version='1.0'?>\n<a>x</a>\n", "a=x"), ("<a xmlns=\"u\" b='c'>x<b>y</b>z</a>", "a=xz(b=y)"),
+        ("<n:a>&lt;&amp;&#65;&#x42;</n:a>", "a=<&AB"),
+        ("<a><![CDATA[<&]]></a>", "a=<&"), ("<!-- c --><a><!-- d -->x</a>", "a=x"), ("<a><b/><b>1</b></a>", "a(b,b=1)"),
+        ("\u{feff}<a/>", "a"),
     ]) func aDocumentIsRead(text: String, expected: String) throws {
         func show(_ element: XMLElement) -> String {
             element.name + (element.text.isEmpty ? "" : "=\(element.text)")
@@ -16,7 +18,8 @@ import Testing
 
     @Test(arguments: [
         "", "x", "<a>", "<a></b>", "<a/><b/>", "<a b></a>", "<a b=c/>", "<a>&x;</a>", "<a>&amp</a>", "<a>&#xd800;</a>", "<!DOCTYPE a><a/>",
-        "<a><!ENTITY x 'y'></a>", "<a", "<a b='", "<a><![CDATA[", "<a><!--", "<>", "</a>", "<a>&#99999999999;</a>", String(repeating: "<a>", count: 100),
+        "<a><!ENTITY x 'y'></a>", "<a", "<a b='", "<a><![CDATA[", "<a><!--", "<>", "</a>", "<a>&#99999999999;</a>",
+        String(repeating: "<a>", count: 100),
     ]) func whatIsNoDocumentIsRefused(text: String) {
         #expect(throws: S3Error(.malformedXML)) { try XMLElement.parse(Array(text.utf8)) }
     }
@@ -55,7 +58,8 @@ import Testing
     }
 
     private func lifecycle(_ rule: String) throws -> Lifecycle {
-        try Lifecycle(xml: Array("<LifecycleConfiguration><Rule><ID>r</ID><Status>Enabled</Status>\(rule)</Rule></LifecycleConfiguration>".utf8))
+        try Lifecycle(
+            xml: Array("<LifecycleConfiguration><Rule><ID>r</ID><Status>Enabled</Status>\(rule)</Rule></LifecycleConfiguration>".utf8))
     }
 
     @Test func anObjectEndsAtMidnightAfterItsDays() throws {
@@ -72,7 +76,8 @@ import Testing
             "<Filter><And><Prefix>a</Prefix><Tag><Key>t</Key><Value>1</Value></Tag><ObjectSizeGreaterThan>10</ObjectSizeGreaterThan><ObjectSizeLessThan>20</ObjectSizeLessThan></And></Filter><Expiration><Date>2020-01-01</Date></Expiration>"
         )
         func applies(_ key: String, _ size: Int64, _ tags: String) throws -> Bool {
-            rules.expiry(key: ObjectKey(unchecked: Array(key.utf8)), size: size, tags: try Tags(field: tags), modified: Timestamp(seconds: 0)) != nil
+            rules.expiry(
+                key: ObjectKey(unchecked: Array(key.utf8)), size: size, tags: try Tags(field: tags), modified: Timestamp(seconds: 0)) != nil
         }
         #expect(try applies("ab", 15, "t=1"))
         for (key, size, tags) in [("b", 15, "t=1"), ("ab", 10, "t=1"), ("ab", 20, "t=1"), ("ab", 15, "t=2"), ("ab", 15, "")] {
@@ -83,8 +88,10 @@ import Testing
 
     @Test(arguments: [
         ("", S3Error.Code.invalidRequest), ("<Expiration/>", .malformedXML), ("<Expiration><Days>0</Days></Expiration>", .invalidArgument),
-        ("<Expiration><Days>x</Days></Expiration>", .malformedXML), ("<Expiration><Date>2020-01-01T01:00:00Z</Date></Expiration>", .invalidArgument),
-        ("<Transition/>", .notImplemented), ("<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>", .notImplemented),
+        ("<Expiration><Days>x</Days></Expiration>", .malformedXML),
+        ("<Expiration><Date>2020-01-01T01:00:00Z</Date></Expiration>", .invalidArgument),
+        ("<Transition/>", .notImplemented),
+        ("<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>", .notImplemented),
         ("<NoncurrentVersionExpiration/>", .notImplemented),
     ]) func aRuleThatCannotBeIsRefused(rule: String, code: S3Error.Code) {
         #expect { try lifecycle(rule) } throws: { ($0 as? S3Error)?.code == code }

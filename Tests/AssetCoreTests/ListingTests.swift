@@ -22,7 +22,9 @@ import Testing
         let seed = UInt64.random(in: 1 ... .max)
         var draw = SeededGenerator(seed: seed)
         let alphabet = Array("ab/".utf8) + [0xff, 0x00]
-        func word(_ most: Int) -> [UInt8] { (0..<Int.random(in: 0...most, using: &draw)).map { _ in alphabet.randomElement(using: &draw) ?? 0 } }
+        func word(_ most: Int) -> [UInt8] {
+            (0..<Int.random(in: 0...most, using: &draw)).map { _ in alphabet.randomElement(using: &draw) ?? 0 }
+        }
         let keys = Set((0..<60).map { _ in word(6) }.filter { !$0.isEmpty }).sorted { $0.lexicographicallyPrecedes($1) }
         let (prefix, delimiter) = (word(2), Array(word(2).prefix(2)))
         var contents: [[UInt8]] = []

@@ -24,7 +24,8 @@ import Testing
             method: "GET", target: "/test.txt", fields: [("Range", "bytes=0-9")], signed: "host;range;x-amz-content-sha256;x-amz-date",
             payload: Signature.emptyHash, signature: "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"),
         Example(
-            method: "PUT", target: "/test%24file.text", fields: [("Date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY")],
+            method: "PUT", target: "/test%24file.text",
+            fields: [("Date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY")],
             signed: "date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class",
             payload: "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072",
             signature: "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"),
@@ -56,7 +57,8 @@ import Testing
         let authorization = "AWS4-HMAC-SHA256 Credential=\(credential),SignedHeaders=\(example.signed),Signature=\(example.signature)"
         let fields = Fields(
             example.fields + [
-                ("Host", Self.host), ("x-amz-date", "20130524T000000Z"), ("x-amz-content-sha256", example.payload), ("Authorization", authorization),
+                ("Host", Self.host), ("x-amz-date", "20130524T000000Z"), ("x-amz-content-sha256", example.payload),
+                ("Authorization", authorization),
             ])
         let target = try #require(RequestTarget(example.target))
         let signature = try #require(try Signature.read(target: target, fields: fields, now: Self.now))
@@ -65,7 +67,8 @@ import Testing
     }
 
     @Test func aDocumentedURLHasItsDocumentedSignature() throws {
-        let text = "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request"
+        let text =
+            "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request"
             + "&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host"
             + "&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
         let target = try #require(RequestTarget(text))

@@ -232,6 +232,22 @@ class ObjectTests(unittest.TestCase):
         got = self.s3.get_object(Bucket="private", Key="over", ResponseContentType="text/x", ResponseCacheControl="no-store")
         self.assertEqual((got["ContentType"], got["CacheControl"]), ("text/x", "no-store"))
 
+    def test_headers_beyond_ascii_come_back_as_bytes(self):
+        import socket
+        from harness import PATIENCE
+        signer = Signer(self.server)
+        headers = signer.headers("PUT", "/private/utf8", headers={"x-amz-meta-name": "größe", "content-disposition": 'inline; filename="ü"'})
+        self.assertEqual(raw(self.server, "PUT", "/private/utf8", headers).status, 200)
+        headers = signer.headers("GET", "/private/utf8")
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE) as connection:
+            text = "GET /private/utf8 HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items())
+            connection.sendall(text.encode() + b"connection: close\r\n\r\n")
+            data = b""
+            while piece := connection.recv(65536):
+                data += piece
+        self.assertIn("x-amz-meta-name: größe\r\n".encode(), data)
+        self.assertIn('filename="ü"'.encode(), data)
+
     # Checksums
 
     def test_every_checksum_is_checked_and_told(self):

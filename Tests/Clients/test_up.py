@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 from harness import BIN, PATIENCE
@@ -24,6 +25,10 @@ class UpTests(unittest.TestCase):
         self.addCleanup(process.stdout.close)
         try:
             self.wait_for(process, "ready:")
+            # Written as a whole, right after that line.
+            deadline = time.monotonic() + PATIENCE
+            while not (home / "ready").exists() and time.monotonic() < deadline:
+                os.sched_yield()
             ready = json.loads((home / "ready").read_text())
             self.assertEqual(list(ready["processes"]), ["asset-cache"])
             s3 = boto3.client(

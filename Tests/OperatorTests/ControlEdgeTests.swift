@@ -99,7 +99,15 @@ private final class FakeProcess: Sendable {
         let show = try #require(try Leasehold.parseAsRoot(["show", "processes", "--json"]) as? Show)
         let text = try show.look(Operator(process.configuration))
         let reports = try JSONDecoder().decode([ProcessReport].self, from: Data(text.utf8))
-        #expect(reports.map(\.process) == ProcessName.allCases.map(\.rawValue))
+        // The file has no asset cache.
+        #expect(reports.map(\.process) == ProcessName.allCases.filter { $0 != .assetCache }.map(\.rawValue))
         #expect(reports.allSatisfy { $0.pid == 0 && !$0.ready && $0.status == "not running" })
+    }
+
+    @Test func aFileForAnAssetCacheAloneShowsNothingElse() throws {
+        let configuration = try Configuration.parse("runtime-directory: /nonexistent\nasset-cache: { size: 1GiB }", file: "/t.yaml")
+        let show = try #require(try Leasehold.parseAsRoot(["show", "processes", "--json"]) as? Show)
+        let reports = try JSONDecoder().decode([ProcessReport].self, from: Data(try show.look(Operator(configuration)).utf8))
+        #expect(reports.map(\.process) == ["asset-cache"])
     }
 }

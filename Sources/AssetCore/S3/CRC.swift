@@ -82,7 +82,8 @@ public struct CRCState: Sendable {
             var index = 0
             while bytes.count - index >= 8 {
                 let x = value ^ UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self))
-                let low = t[1792 + Int(x & 0xff)] ^ t[1536 + Int(x >> 8 & 0xff)] ^ t[1280 + Int(x >> 16 & 0xff)] ^ t[1024 + Int(x >> 24 & 0xff)]
+                let low =
+                    t[1792 + Int(x & 0xff)] ^ t[1536 + Int(x >> 8 & 0xff)] ^ t[1280 + Int(x >> 16 & 0xff)] ^ t[1024 + Int(x >> 24 & 0xff)]
                 let high = t[768 + Int(x >> 32 & 0xff)] ^ t[512 + Int(x >> 40 & 0xff)] ^ t[256 + Int(x >> 48 & 0xff)] ^ t[Int(x >> 56)]
                 value = low ^ high
                 index += 8

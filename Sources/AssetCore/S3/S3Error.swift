@@ -64,7 +64,8 @@ extension S3Error.Code {
     public var status: Int {
         switch self {
         case .notModified: 304
-        case .authorizationHeaderMalformed, .authorizationQueryParametersError, .badDigest, .entityTooLarge, .entityTooSmall, .incompleteBody,
+        case .authorizationHeaderMalformed, .authorizationQueryParametersError, .badDigest, .entityTooLarge, .entityTooSmall,
+            .incompleteBody,
             .invalidArgument, .invalidBucketName, .invalidDigest, .invalidPart, .invalidPartOrder, .invalidRequest, .invalidStorageClass,
             .invalidTag, .invalidURI, .keyTooLong, .malformedTrailer, .malformedXML, .metadataTooLarge, .missingSecurityHeader,
             .tooManyBuckets, .contentSHA256Mismatch:
@@ -125,7 +126,8 @@ extension S3Error.Code {
         case .notModified: "Not Modified"
         case .preconditionFailed: "At least one of the pre-conditions you specified did not hold."
         case .requestTimeTooSkewed: "The difference between the request time and the server's time is too large."
-        case .signatureDoesNotMatch: "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+        case .signatureDoesNotMatch:
+            "The request signature we calculated does not match the signature you provided. Check your key and signing method."
         case .slowDown: "Please reduce your request rate."
         case .tooManyBuckets: "There are as many buckets as there can be."
         case .wrongHost: "This server does not answer for that Host."

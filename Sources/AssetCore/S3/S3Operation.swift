@@ -38,7 +38,8 @@ public enum S3Operation: String, Hashable, Sendable, CaseIterable {
         case .listBuckets, .headBucket, .getBucketLocation, .getBucketLifecycle, .listObjects, .listObjectsV2, .listMultipartUploads,
             .getObject, .headObject, .getObjectTagging, .listParts:
             .read
-        case .createBucket, .deleteBucket, .putBucketLifecycle, .deleteBucketLifecycle, .deleteObjects, .putObject, .copyObject, .deleteObject,
+        case .createBucket, .deleteBucket, .putBucketLifecycle, .deleteBucketLifecycle, .deleteObjects, .putObject, .copyObject,
+            .deleteObject,
             .putObjectTagging, .deleteObjectTagging, .createMultipartUpload, .uploadPart, .uploadPartCopy, .completeMultipartUpload,
             .abortMultipartUpload:
             .write
@@ -47,7 +48,8 @@ public enum S3Operation: String, Hashable, Sendable, CaseIterable {
 
     /// Query names that ask for something that this server does not do.
     public static let refusedSubresources = [
-        "accelerate", "acl", "analytics", "attributes", "cors", "delete-marker", "encryption", "intelligent-tiering", "inventory", "legal-hold",
+        "accelerate", "acl", "analytics", "attributes", "cors", "delete-marker", "encryption", "intelligent-tiering", "inventory",
+        "legal-hold",
         "logging", "metadataConfiguration", "metadataTable", "metrics", "notification", "object-lock", "ownershipControls", "policy",
         "policyStatus", "publicAccessBlock", "renameObject", "replication", "requestPayment", "restore", "retention", "select", "session",
         "torrent", "versioning", "versions", "website",
@@ -67,7 +69,9 @@ public enum S3Operation: String, Hashable, Sendable, CaseIterable {
         for name in Self.refusedSubresources where target.has(name) {
             throw S3Error(.notImplemented, "The subresource ?\(name) is not implemented.")
         }
-        for name in Self.refusedFields where fields.contains(name) { throw S3Error(.notImplemented, "The header \(name) is not implemented.") }
+        for name in Self.refusedFields where fields.contains(name) {
+            throw S3Error(.notImplemented, "The header \(name) is not implemented.")
+        }
         if let acl = fields["x-amz-acl"], acl != "private", acl != "bucket-owner-full-control" {
             throw S3Error(.notImplemented, "Access control lists are not implemented; rights are given to keys in the configuration.")
         }

@@ -98,10 +98,12 @@ public struct Signature: Hashable, Sendable {
             guard parts[name] == nil else { throw S3Error(.authorizationHeaderMalformed, "The authorization header names \(name) twice.") }
             parts[name] = String(pair[pair.index(after: equals)...])
         }
-        guard let credential = parts["Credential"], let signed = parts["SignedHeaders"], let signature = parts["Signature"], parts.count == 3
+        guard let credential = parts["Credential"], let signed = parts["SignedHeaders"], let signature = parts["Signature"],
+            parts.count == 3
         else {
             throw S3Error(
-                .authorizationHeaderMalformed, "The authorization header requires exactly the components Credential, SignedHeaders and Signature.")
+                .authorizationHeaderMalformed,
+                "The authorization header requires exactly the components Credential, SignedHeaders and Signature.")
         }
         guard let payload = fields["x-amz-content-sha256"] else {
             throw S3Error(.missingSecurityHeader, "Missing required header for this request: x-amz-content-sha256")
@@ -120,7 +122,8 @@ public struct Signature: Hashable, Sendable {
         }
         guard abs(now.seconds &- time.seconds) <= skew else { throw S3Error(.requestTimeTooSkewed) }
         return try assemble(
-            credential, signed, signature, time: time, payload: Payload(payload), isPresigned: false, malformed: .authorizationHeaderMalformed,
+            credential, signed, signature, time: time, payload: Payload(payload), isPresigned: false,
+            malformed: .authorizationHeaderMalformed,
             fields)
     }
 
@@ -163,7 +166,8 @@ public struct Signature: Hashable, Sendable {
         guard tail[0] == time.basicDay else { throw S3Error(malformed, "The credential's date is not that of the request.") }
         guard !tail[1].isEmpty else { throw S3Error(malformed, "The credential's region is empty.") }
         let names = signed.split(separator: ";", omittingEmptySubsequences: false).map(String.init)
-        guard names.allSatisfy({ !$0.isEmpty && $0 == $0.lowercased() }), names == names.sorted(by: bytewise), Set(names).count == names.count
+        guard names.allSatisfy({ !$0.isEmpty && $0 == $0.lowercased() }), names == names.sorted(by: bytewise),
+            Set(names).count == names.count
         else {
             throw S3Error(malformed, "SignedHeaders must be names in lower case, sorted, each once, with semicolons between.")
         }

@@ -18,7 +18,9 @@ public struct Tags: Hashable, Sendable {
     public init(_ pairs: [Pair]) throws(S3Error) {
         guard pairs.count <= 10 else { throw S3Error(.invalidTag, "Object tags cannot be greater than 10") }
         for (i, pair) in pairs.enumerated() {
-            guard (1...128).contains(pair.key.unicodeScalars.count) else { throw S3Error(.invalidTag, "The TagKey you have provided is invalid") }
+            guard (1...128).contains(pair.key.unicodeScalars.count) else {
+                throw S3Error(.invalidTag, "The TagKey you have provided is invalid")
+            }
             guard pair.value.unicodeScalars.count <= 256 else { throw S3Error(.invalidTag, "The TagValue you have provided is invalid") }
             guard !pairs[..<i].contains(where: { Array($0.key.utf8) == Array(pair.key.utf8) }) else {
                 throw S3Error(.invalidTag, "Cannot provide multiple Tags with the same key")
@@ -29,8 +31,11 @@ public struct Tags: Hashable, Sendable {
 
     /// `x-amz-tagging: a=1&b=2`
     public init(field: String) throws(S3Error) {
-        guard let target = RequestTarget("/?\(field)") else { throw S3Error(.invalidArgument, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded.") }
-        try self.init(target.query.map { Pair(key: String(decoding: $0.name, as: UTF8.self), value: String(decoding: $0.value, as: UTF8.self)) })
+        guard let target = RequestTarget("/?\(field)") else {
+            throw S3Error(.invalidArgument, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded.")
+        }
+        try self.init(
+            target.query.map { Pair(key: String(decoding: $0.name, as: UTF8.self), value: String(decoding: $0.value, as: UTF8.self)) })
     }
 
     /// `<Tagging><TagSet><Tag><Key/><Value/></Tag>…`

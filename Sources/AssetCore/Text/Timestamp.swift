@@ -82,7 +82,9 @@ public struct Timestamp: Hashable, Comparable, Sendable {
             self.init(year: year, month: month, day: day, hour: 0, minute: 0, second: 0)
             return
         }
-        guard bytes.count >= 20, bytes[10] == UInt8(ascii: "T"), bytes[13] == UInt8(ascii: ":"), bytes[16] == UInt8(ascii: ":") else { return nil }
+        guard bytes.count >= 20, bytes[10] == UInt8(ascii: "T"), bytes[13] == UInt8(ascii: ":"), bytes[16] == UInt8(ascii: ":") else {
+            return nil
+        }
         var rest = bytes[19...]
         var fraction: Int64 = 0
         if rest.first == UInt8(ascii: ".") {
@@ -94,7 +96,8 @@ public struct Timestamp: Hashable, Comparable, Sendable {
         let zone = String(decoding: rest, as: UTF8.self)
         guard zone == "Z" || zone == "+00:00" else { return nil }
         self.init(
-            year: year, month: month, day: day, hour: number(bytes[11..<13]), minute: number(bytes[14..<16]), second: number(bytes[17..<19]))
+            year: year, month: month, day: day, hour: number(bytes[11..<13]), minute: number(bytes[14..<16]), second: number(bytes[17..<19])
+        )
         milliseconds += fraction
     }
 
@@ -116,7 +119,8 @@ public struct Timestamp: Hashable, Comparable, Sendable {
         case 6 where words[5] == Array("GMT".utf8) && first.count == 4 && first.last == UInt8(ascii: ","):
             guard words[1].count == 2, words[3].count == 4 else { return nil }
             let (hour, minute, second) = clock(words[4])
-            self.init(year: number(words[3][...]), month: month(words[2]), day: number(words[1][...]), hour: hour, minute: minute, second: second)
+            self.init(
+                year: number(words[3][...]), month: month(words[2]), day: number(words[1][...]), hour: hour, minute: minute, second: second)
         case 4 where words[3] == Array("GMT".utf8) && first.last == UInt8(ascii: ","):
             let parts = words[1].split(separator: UInt8(ascii: "-")).map { Array($0) }
             guard parts.count == 3, parts[2].count == 2, let short = number(parts[2][...]) else { return nil }
@@ -128,7 +132,8 @@ public struct Timestamp: Hashable, Comparable, Sendable {
             self.init(year: year, month: month(parts[1]), day: number(parts[0][...]), hour: hour, minute: minute, second: second)
         case 5 where first.count == 3 && words[4].count == 4:
             let (hour, minute, second) = clock(words[3])
-            self.init(year: number(words[4][...]), month: month(words[1]), day: number(words[2][...]), hour: hour, minute: minute, second: second)
+            self.init(
+                year: number(words[4][...]), month: month(words[1]), day: number(words[2][...]), hour: hour, minute: minute, second: second)
         default: return nil
         }
     }

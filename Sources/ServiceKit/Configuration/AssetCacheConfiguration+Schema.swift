@@ -11,14 +11,17 @@ extension AssetCacheConfiguration {
             "size", \.size, .size((16 << 20)...(1 << 50)), traits: .restart,
             "Most bytes of objects and parts on disk; beyond it, objects of buckets that are not pinned are evicted.")
         keys.value(
-            "names", \.names, .list(of: .hostName), "Host names that are ours, beside the address itself; BUCKET.NAME is virtual-host style.")
+            "names", \.names, .list(of: .hostName),
+            "Host names that are ours, beside the address itself; BUCKET.NAME is virtual-host style.")
         keys.sections(
             "keys", \.keys, AccessKeyConfiguration.schema, start: { _ in AccessKeyConfiguration() }, label: { $0.accessKey },
             "The keys of S3's clients; without any, only anonymous callers are served.")
         keys.value(
             "anonymous", \.anonymous, .bucketRight,
             "What callers from loopback may do without a key; browsers on this machine are such callers, too.")
-        keys.value("pinned", \.pinned, .list(of: .name), traits: .restart, "Buckets whose objects are never evicted; when only they are left, writes get 507.")
+        keys.value(
+            "pinned", \.pinned, .list(of: .name), traits: .restart,
+            "Buckets whose objects are never evicted; when only they are left, writes get 507.")
         keys.value(
             "verify-reads", \.verifyReads, .flag, "Whether a blob is compared with its SHA-256 before its first byte is served.")
         keys.value("scrub", \.scrub, .deadline, traits: .restart, "From one comparison of every blob with its SHA-256 to the next.")
@@ -34,10 +37,12 @@ extension AccessKeyConfiguration {
     static let schema = Section(initial: AccessKeyConfiguration()) { keys in
         keys.value("access-key", \.accessKey, .accessKey, traits: .required, example: "demo", "The key's public name.")
         keys.optional("secret", \.secret, .secret, absent: "", "The secret itself: for tests, because others read this file.")
-        keys.optional("secret-file", \.secretFile, .path(), absent: "", "A file that holds the secret; a line break at its end does not count.")
+        keys.optional(
+            "secret-file", \.secretFile, .path(), absent: "", "A file that holds the secret; a line break at its end does not count.")
         keys.value(
             "buckets", \.buckets, .grants, traits: .required, example: "{ \"*\": read-write }",
-            "What the key may do: a bucket's name, or the beginning of one and \"*\", with none, read, write or read-write; the most exact counts.")
+            "What the key may do: a bucket's name, or the beginning of one and \"*\", with none, read, write or read-write; the most exact counts."
+        )
     }
 }
 
@@ -92,7 +97,8 @@ extension ValueType where Value == String {
         .scalar(
             "text",
             parse: { (text, _) throws(Complaint) in
-                guard (1...128).contains(text.utf8.count), text.utf8.allSatisfy({ (0x21...0x7e).contains($0) && !",=/;".utf8.contains($0) }) else {
+                guard (1...128).contains(text.utf8.count), text.utf8.allSatisfy({ (0x21...0x7e).contains($0) && !",=/;".utf8.contains($0) })
+                else {
                     throw Complaint("\(quoted(text)) is not an access key", remedy: "use up to 128 letters, digits and signs but , = / ;")
                 }
                 return text
@@ -118,10 +124,12 @@ extension ValueType where Value == String {
             "host name",
             parse: { (text, _) throws(Complaint) in
                 let labels = text.lowercased().split(separator: ".", omittingEmptySubsequences: false)
-                let isValid = text.utf8.count <= 253 && labels.allSatisfy { label in
-                    (1...63).contains(label.utf8.count) && !label.hasPrefix("-") && !label.hasSuffix("-")
-                        && label.utf8.allSatisfy { (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2d }
-                }
+                let isValid =
+                    text.utf8.count <= 253
+                    && labels.allSatisfy { label in
+                        (1...63).contains(label.utf8.count) && !label.hasPrefix("-") && !label.hasSuffix("-")
+                            && label.utf8.allSatisfy { (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2d }
+                    }
                 guard isValid else {
                     throw Complaint("\(quoted(text)) is not a host name", remedy: "write it like assets.example.org, without port")
                 }
@@ -140,14 +148,17 @@ extension ValueType where Value == [BucketGrant] {
                 guard case .mapping(let mapping) = node else {
                     reading.complain(
                         at: node.mark, key,
-                        Complaint("expected buckets with rights, found \(node.isAbsent ? "nothing" : node.kindName)", remedy: "write { \"*\": read-write }"))
+                        Complaint(
+                            "expected buckets with rights, found \(node.isAbsent ? "nothing" : node.kindName)",
+                            remedy: "write { \"*\": read-write }"))
                     return nil
                 }
                 var grants: [BucketGrant] = []
                 for (name, value) in mapping {
                     guard case .scalar(let pattern) = name, isPattern(pattern.string) else {
                         reading.complain(
-                            at: name.mark, key, Complaint("a key is no bucket's name", remedy: "write a name, or the beginning of one and *"))
+                            at: name.mark, key,
+                            Complaint("a key is no bucket's name", remedy: "write a name, or the beginning of one and *"))
                         continue
                     }
                     let path = "\(key).\(pattern.string)"
@@ -159,7 +170,8 @@ extension ValueType where Value == [BucketGrant] {
                 return grants
             },
             render: { grants in
-                .mapping(grants.map { ConfigurationValue.Entry(key: $0.pattern, value: ValueType<BucketRight>.bucketRight.render($0.right)) })
+                .mapping(
+                    grants.map { ConfigurationValue.Entry(key: $0.pattern, value: ValueType<BucketRight>.bucketRight.render($0.right)) })
             })
     }
 

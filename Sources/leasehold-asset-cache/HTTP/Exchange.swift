@@ -25,7 +25,8 @@ final class Exchange {
     private(set) var isCut = false
 
     init(
-        _ head: HTTPRequestHead, _ parts: Inbound.AsyncIterator, _ outbound: Outbound, _ pending: PendingSend, channel: any Channel, requestID: String,
+        _ head: HTTPRequestHead, _ parts: Inbound.AsyncIterator, _ outbound: Outbound, _ pending: PendingSend, channel: any Channel,
+        requestID: String,
         isDraining: Bool
     ) {
         self.head = head
@@ -74,7 +75,9 @@ final class Exchange {
     func body(atMost limit: Int) async throws -> [UInt8] {
         var bytes: [UInt8] = []
         while let piece = try await nextPiece() {
-            guard bytes.count + piece.readableBytes <= limit else { throw S3Error(.malformedXML, "The document has more than \(limit) bytes.") }
+            guard bytes.count + piece.readableBytes <= limit else {
+                throw S3Error(.malformedXML, "The document has more than \(limit) bytes.")
+            }
             bytes += piece.readableBytesView
         }
         return bytes
@@ -140,7 +143,9 @@ final class Exchange {
         try await respond(status, headers + [("Content-Type", "application/xml")], ByteBuffer(bytes: xml.bytes))
     }
 
-    func begin(_ status: Int, _ headers: [(String, String)]) async throws { try await outbound.write(.part(try await responseHead(status, headers))) }
+    func begin(_ status: Int, _ headers: [(String, String)]) async throws {
+        try await outbound.write(.part(try await responseHead(status, headers)))
+    }
 
     /// Returns when the kernel has all of it: the file may be closed then.
     func send(_ region: FileRegion) async throws {

@@ -86,7 +86,9 @@ final class HTTPServer: Sendable {
         drained?()
     }
 
-    private func converse(_ inbound: Exchange.Inbound, _ outbound: Exchange.Outbound, _ channel: any Channel, _ id: ObjectIdentifier) async throws {
+    private func converse(_ inbound: Exchange.Inbound, _ outbound: Exchange.Outbound, _ channel: any Channel, _ id: ObjectIdentifier)
+        async throws
+    {
         var parts = inbound.makeAsyncIterator()
         let pending = PendingSend(channel)
         while let part = try await parts.next() {

@@ -27,7 +27,9 @@ struct ReadAnswer: Sendable {
         var status = 200
         var range: Range<Int64> = 0..<object.size
         if let text = request.target["partNumber"] {
-            guard !request.fields.contains("range") else { throw S3Error(.invalidRequest, "Cannot specify both Range header and partNumber query parameter") }
+            guard !request.fields.contains("range") else {
+                throw S3Error(.invalidRequest, "Cannot specify both Range header and partNumber query parameter")
+            }
             let count = object.info.isMultipart ? max(1, object.segments.count) : 1
             guard let number = Int(text), (1...count).contains(number) else { throw S3Error(.invalidPartNumber) }
             if object.info.isMultipart {

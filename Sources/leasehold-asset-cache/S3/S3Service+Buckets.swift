@@ -78,7 +78,8 @@ extension S3Service {
         case .deleteBucketLifecycle:
             try await blocking { try store.setLifecycle(nil, of: name) }
             try await exchange.respond(204)
-        case .listBuckets, .listObjects, .listObjectsV2, .listMultipartUploads, .deleteObjects, .putObject, .copyObject, .getObject, .headObject,
+        case .listBuckets, .listObjects, .listObjectsV2, .listMultipartUploads, .deleteObjects, .putObject, .copyObject, .getObject,
+            .headObject,
             .deleteObject, .getObjectTagging, .putObjectTagging, .deleteObjectTagging, .createMultipartUpload, .uploadPart, .uploadPartCopy,
             .listParts, .completeMultipartUpload, .abortMultipartUpload:
             throw S3Error(.internalError)

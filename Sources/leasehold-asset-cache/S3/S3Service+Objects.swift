@@ -44,7 +44,8 @@ extension S3Service {
             }
             return []
         }
-        guard exchange.contentLength ?? 0 <= Self.mostXML else { throw S3Error(.malformedXML, "The document is too large.") }
+        let decoded = request.fields["x-amz-decoded-content-length"].flatMap { Int64($0) }
+        guard decoded ?? exchange.contentLength ?? 0 <= Self.mostXML else { throw S3Error(.malformedXML, "The document is too large.") }
         let blob = try await receive(exchange, request)
         return try await blocking { try blob.bytes() }
     }
@@ -59,7 +60,9 @@ extension S3Service {
         // Before the body is taken in; once more when it is stored.
         try await blocking {
             let bucket = try store.bucket(name)
-            if !conditions.isEmpty { try store.index.read { db in try conditions.checkWrite(existing: store.existing(key, in: bucket, db)?.etag) } }
+            if !conditions.isEmpty {
+                try store.index.read { db in try conditions.checkWrite(existing: store.existing(key, in: bucket, db)?.etag) }
+            }
         }
         let blob = try await receive(exchange, request)
         if let checksum = blob.checksum {
@@ -67,7 +70,7 @@ extension S3Service {
         }
         let stored = info
         let (object, bucket) = try await blocking {
-            (try store.put(key, in: name, blob, info: stored, conditions: conditions, clock: wallClock), try store.bucket(name))
+            try store.put(key, in: name, blob, info: stored, conditions: conditions, clock: wallClock)
         }
         counters.writes.add()
         var headers = [("ETag", "\"\(object.etag)\"")]
@@ -96,7 +99,8 @@ extension S3Service {
         let (store, name) = (self.store, request.bucket)
         let (object, info) = try await blocking {
             try store.copy(
-                from: (source.key, source.bucket), sourceConditions: sourceConditions, to: key, in: name, conditions: conditions, clock: wallClock
+                from: (source.key, source.bucket), sourceConditions: sourceConditions, to: key, in: name, conditions: conditions,
+                clock: wallClock
             ) { old in
                 var info = old.info
                 if replacesMetadata { (info.headers, info.metadata) = (new.headers, new.metadata) }

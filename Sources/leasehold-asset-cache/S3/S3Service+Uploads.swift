@@ -42,7 +42,8 @@ extension S3Service {
             }
             let fits = given == .composite ? algorithm != .crc64nvme : algorithm.crc != nil
             guard fits else {
-                throw S3Error(.invalidRequest, "The \(text) checksum type cannot be used with the \(algorithm.rawValue) checksum algorithm.")
+                throw S3Error(
+                    .invalidRequest, "The \(text) checksum type cannot be used with the \(algorithm.rawValue) checksum algorithm.")
             }
             type = given
         } else if let algorithm {
@@ -71,7 +72,8 @@ extension S3Service {
         let blob = try await receive(exchange, request, algorithm: upload.checksumAlgorithm)
         if let wanted = upload.checksumAlgorithm, let given = blob.checksum?.algorithm, given != wanted {
             throw S3Error(
-                .invalidRequest, "Checksum Type mismatch occurred, expected checksum Type: \(wanted.rawValue), actual checksum Type: \(given.rawValue)")
+                .invalidRequest,
+                "Checksum Type mismatch occurred, expected checksum Type: \(wanted.rawValue), actual checksum Type: \(given.rawValue)")
         }
         try await blocking { try store.putPart(number, of: id, key: key, in: name, blob, at: request.now) }
         counters.writes.add()
@@ -122,7 +124,8 @@ extension S3Service {
         var writer = XMLWriter()
         writer.document("ListPartsResult") { writer in
             writer.element("Bucket", name)
-            writer.element("Key", request.target["encoding-type"] == "url" ? Array(PercentCoding.encode(key.bytes, keepsSlash: true).utf8) : key.bytes)
+            writer.element(
+                "Key", request.target["encoding-type"] == "url" ? Array(PercentCoding.encode(key.bytes, keepsSlash: true).utf8) : key.bytes)
             writer.element("UploadId", id)
             writer.element("Initiator") { Self.owner(&$0, request) }
             writer.element("Owner") { Self.owner(&$0, request) }
@@ -158,7 +161,8 @@ extension S3Service {
         counters.writes.add()
         var writer = XMLWriter()
         writer.document("CompleteMultipartUploadResult") { writer in
-            writer.element("Location", "http://\(request.fields["host"] ?? "")/\(name)/\(PercentCoding.encode(key.bytes, keepsSlash: true))")
+            writer.element(
+                "Location", "http://\(request.fields["host"] ?? "")/\(name)/\(PercentCoding.encode(key.bytes, keepsSlash: true))")
             writer.element("Bucket", name)
             writer.element("Key", key.bytes)
             writer.element("ETag", "\"\(object.etag)\"")

@@ -50,7 +50,8 @@ final class S3Service: Sendable {
         let request = try Request(exchange, authority, now: now)
         switch request.operation {
         case .listBuckets: try await listBuckets(exchange, request)
-        case .createBucket, .headBucket, .deleteBucket, .getBucketLocation, .getBucketLifecycle, .putBucketLifecycle, .deleteBucketLifecycle:
+        case .createBucket, .headBucket, .deleteBucket, .getBucketLocation, .getBucketLifecycle, .putBucketLifecycle,
+            .deleteBucketLifecycle:
             try await onBucket(exchange, request)
         case .listObjects, .listObjectsV2, .listMultipartUploads: try await list(exchange, request)
         case .deleteObjects: try await deleteObjects(exchange, request)

@@ -108,7 +108,9 @@ final class Upload: @unchecked Sendable {
         if let trailer, expectedChecksum == nil { throw S3Error(.malformedTrailer, "The trailer \(trailer.field) did not come.") }
         let blob = try writer.finish()
         if case .hashed(let hash)? = caller.signature?.payload, hash != blob.segment.hash.bytes { throw S3Error(.contentSHA256Mismatch) }
-        if let expectedMD5, expectedMD5 != blob.md5 { throw S3Error(.badDigest, "The Content-MD5 you specified did not match what we received.") }
+        if let expectedMD5, expectedMD5 != blob.md5 {
+            throw S3Error(.badDigest, "The Content-MD5 you specified did not match what we received.")
+        }
         if let expectedChecksum, expectedChecksum != blob.checksum {
             throw S3Error(.badDigest, "The \(expectedChecksum.algorithm.rawValue) you specified did not match the calculated checksum.")
         }

@@ -18,10 +18,13 @@ struct CompletedParts: Sendable {
     /// `<CompleteMultipartUpload><Part><PartNumber/><ETag/>…`
     init(xml: [UInt8], fields: Fields) throws(S3Error) {
         let root = try XMLElement.parse(xml)
-        guard root.name == "CompleteMultipartUpload", (1...Store.mostParts).contains(root.children.count) else { throw S3Error(.malformedXML) }
+        guard root.name == "CompleteMultipartUpload", (1...Store.mostParts).contains(root.children.count) else {
+            throw S3Error(.malformedXML)
+        }
         parts = []
         for element in root.children {
-            guard element.name == "Part", let number = (element["PartNumber"]?.text).flatMap({ Int($0) }), let etag = element["ETag"]?.text else {
+            guard element.name == "Part", let number = (element["PartNumber"]?.text).flatMap({ Int($0) }), let etag = element["ETag"]?.text
+            else {
                 throw S3Error(.malformedXML)
             }
             var checksum: Checksum?

@@ -147,11 +147,13 @@ final class Index: Sendable {
 
     /// Only from the writer.
     private func remove(_ hash: BlobHash) {
-        guard !readers.withLock({ readers in
-            guard readers.counts[hash] != nil else { return false }
-            readers.deferred.insert(hash)
-            return true
-        }) else { return }
+        guard
+            !readers.withLock({ readers in
+                guard readers.counts[hash] != nil else { return false }
+                readers.deferred.insert(hash)
+                return true
+            })
+        else { return }
         // A crash before this line, or a failure, leaves a file that the next scrub removes.
         _ = unlink(blobs.path(of: hash))
     }

@@ -5,8 +5,9 @@ import GRDB
 extension Store {
     /// Throws `noSuchBucket`.
     func bucket(_ name: String, _ db: Database) throws -> BucketRecord {
-        guard let row = try Row.fetchOne(
-            db.cachedStatement(sql: "SELECT \(BucketRecord.columns) FROM bucket WHERE name = ?"), arguments: [name])
+        guard
+            let row = try Row.fetchOne(
+                db.cachedStatement(sql: "SELECT \(BucketRecord.columns) FROM bucket WHERE name = ?"), arguments: [name])
         else { throw S3Error(.noSuchBucket) }
         return BucketRecord(row)
     }
@@ -39,7 +40,8 @@ extension Store {
             for table in ["object", "upload"] {
                 let found = try Int.fetchOne(db, sql: "SELECT 1 FROM \(table) WHERE bucket = ? LIMIT 1", arguments: [bucket.id])
                 guard found == nil else {
-                    throw S3Error(.bucketNotEmpty, table == "upload" ? "The bucket has uploads that are neither completed nor aborted." : nil)
+                    throw S3Error(
+                        .bucketNotEmpty, table == "upload" ? "The bucket has uploads that are neither completed nor aborted." : nil)
                 }
             }
             try db.execute(sql: "DELETE FROM bucket WHERE id = ?", arguments: [bucket.id])

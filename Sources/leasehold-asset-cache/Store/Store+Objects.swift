@@ -27,10 +27,11 @@ extension Store {
 
     /// Stores an object of one blob. The time is taken inside, so that later writes have later times.
     func put(
-        _ key: ObjectKey, in name: String, _ blob: StagedBlob, info: ObjectInfo, conditions: Conditions, clock: @escaping @Sendable () -> Timestamp
-    ) throws -> NewObject {
+        _ key: ObjectKey, in name: String, _ blob: StagedBlob, info: ObjectInfo, conditions: Conditions,
+        clock: @escaping @Sendable () -> Timestamp
+    ) throws -> (object: NewObject, bucket: BucketRecord) {
         try checkRoom(for: blob.segment.size, in: name)
-        let record = try index.write { [self] db, batch in
+        let result = try index.write { [self] db, batch in
             let bucket = try bucket(name, db)
             if !conditions.isEmpty { try conditions.checkWrite(existing: try existing(key, in: bucket, db)?.etag) }
             // First the new reference, then the old one's end: the same bytes under the same key stay where they are.
@@ -39,15 +40,16 @@ extension Store {
                 key: key, size: blob.segment.size, etag: Hex.encode(blob.md5), modified: clock(), info: info,
                 segments: blob.segment.size > 0 ? [blob.segment] : [])
             _ = try insert(record, in: bucket, db, &batch)
-            return record
+            return (record, bucket)
         }
         try keepBound()
-        return record
+        return result
     }
 
     /// Stores another name for the bytes of an object, without reading them.
     func copy(
-        from source: (key: ObjectKey, bucket: String), sourceConditions: Conditions, to key: ObjectKey, in name: String, conditions: Conditions,
+        from source: (key: ObjectKey, bucket: String), sourceConditions: Conditions, to key: ObjectKey, in name: String,
+        conditions: Conditions,
         clock: @escaping @Sendable () -> Timestamp, _ change: @escaping (ObjectRecord) throws -> ObjectInfo
     ) throws -> (record: NewObject, info: ObjectInfo) {
         let result = try index.write { [self] db, batch in

@@ -60,21 +60,23 @@ extension Store {
 
     // MARK: Scrub
 
-    /// Compares every blob with its SHA-256, and removes files that the index does not know. `isWanted` false ends it early.
+    /// Compares every blob with its SHA-256, and removes files that the index does not know. `goesOn` is asked after each, with the bytes
+    /// that were read; it may take its time, and ends the scrub by false.
     ///
     /// A damaged blob is told in the journal and moved to `damaged/`: reads of it then fail, and never show wrong bytes.
-    func scrub(isWanted: () -> Bool) throws {
+    func scrub(goesOn: (Int64) -> Bool) throws {
         for number in 0...255 {
             let directory = blobs.blobDirectory(UInt8(number))
-            for name in try Files.names(in: directory) where isWanted() {
+            for name in try Files.names(in: directory) {
                 let hex = String(directory.suffix(2)) + name
                 guard let bytes = Hex.decode(hex), bytes.count == 32 else { continue }
-                try scrub(BlobHash(bytes: bytes))
+                guard goesOn(try scrub(BlobHash(bytes: bytes))) else { return }
             }
         }
     }
 
-    private func scrub(_ hash: BlobHash) throws {
+    /// The bytes that were read.
+    private func scrub(_ hash: BlobHash) throws -> Int64 {
         let size = try index.read { db in
             try Int64.fetchOne(db, sql: "SELECT size FROM blob WHERE hash = ?", arguments: [Data(hash.bytes)])
         }
@@ -85,17 +87,19 @@ extension Store {
                 batch.condemned.insert(hash)
                 batch.afterwards.append { [self] in counters.orphans.add() }
             }
-            return
+            return 0
         }
         counters.scrubbed.add()
-        guard try !isIntact(Segment(hash: hash, size: size)) else { return }
+        guard try !isIntact(Segment(hash: hash, size: size)) else { return size }
         // Removed or replaced since: look once more in the writer's turn.
         try index.write { [self] db, _ in
             guard try Index.isKnown(hash, db), try !isIntact(Segment(hash: hash, size: size)) else { return }
             counters.damaged.add()
-            logger.error("A blob is damaged and was set aside; objects that have it cannot be read", metadata: ["blob": "\(Hex.encode(hash.bytes))"])
+            logger.error(
+                "A blob is damaged and was set aside; objects that have it cannot be read", metadata: ["blob": "\(Hex.encode(hash.bytes))"])
             _ = mkdir("\(blobs.path)/damaged", 0o750)
             _ = lh_rename(blobs.path(of: hash), "\(blobs.path)/damaged/\(Hex.encode(hash.bytes))")
         }
+        return size
     }
 }

@@ -12,7 +12,8 @@ extension Store {
         _ key: ObjectKey, in name: String, info: ObjectInfo, algorithm: ChecksumAlgorithm?, type: ChecksumType?, at now: Timestamp
     ) throws -> String {
         // Ids sort by time.
-        let id = Hex.encode((0..<8).map { UInt8(truncatingIfNeeded: now.milliseconds >> (56 - 8 * $0)) })
+        let id =
+            Hex.encode((0..<8).map { UInt8(truncatingIfNeeded: now.milliseconds >> (56 - 8 * $0)) })
             + Hex.encode((0..<16).map { _ in UInt8.random(in: 0 ... .max) })
         try index.write { [self] db, _ in
             let bucket = try bucket(name, db)
@@ -29,9 +30,10 @@ extension Store {
     }
 
     private func upload(_ id: String, of key: ObjectKey, in bucket: BucketRecord, _ db: Database) throws -> UploadRecord {
-        guard let row = try Row.fetchOne(
-            db, sql: "SELECT \(UploadRecord.columns) FROM upload WHERE id = ? AND bucket = ? AND key = ?",
-            arguments: [id, bucket.id, Data(key.bytes)])
+        guard
+            let row = try Row.fetchOne(
+                db, sql: "SELECT \(UploadRecord.columns) FROM upload WHERE id = ? AND bucket = ? AND key = ?",
+                arguments: [id, bucket.id, Data(key.bytes)])
         else { throw S3Error(.noSuchUpload) }
         return UploadRecord(row)
     }
@@ -43,7 +45,8 @@ extension Store {
             try publish(blob, db, &batch)
             if let old = try part(number, of: id, db) { try release(old, db, &batch) }
             try db.execute(
-                sql: "INSERT OR REPLACE INTO part(upload, number, size, hash, md5, modified, algorithm, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                sql:
+                    "INSERT OR REPLACE INTO part(upload, number, size, hash, md5, modified, algorithm, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 arguments: [
                     id, number, blob.segment.size, Data(blob.segment.hash.bytes), Data(blob.md5), now.milliseconds,
                     blob.checksum?.algorithm.rawValue, blob.checksum.map { Data($0.bytes) },

@@ -54,7 +54,11 @@ final class Store: Sendable {
             while let row = try rows.next() {
                 accounts.objects += 1
                 let size: Int64 = row[2]
-                if pinned.contains(row[1]) { accounts.pinned += Self.onDisk(size) } else { accounts.policy.restore(row[0], size: Self.onDisk(size)) }
+                if pinned.contains(row[1]) {
+                    accounts.pinned += Self.onDisk(size)
+                } else {
+                    accounts.policy.restore(row[0], size: Self.onDisk(size))
+                }
             }
             return accounts
         }
@@ -101,8 +105,9 @@ final class Store: Sendable {
                     accounts.used - freed > bound ? accounts.policy.evict { try? Self.name($0, db) } : nil
                 }
                 guard let victim else { break }
-                guard let row = try Row.fetchOne(
-                    db.cachedStatement(sql: "SELECT size, segments FROM object WHERE id = ?"), arguments: [victim])
+                guard
+                    let row = try Row.fetchOne(
+                        db.cachedStatement(sql: "SELECT size, segments FROM object WHERE id = ?"), arguments: [victim])
                 else { continue }
                 taken.append((victim, Self.onDisk(row[0])))
                 for segment in Segment.decode(row[1] as Data) { freed += try Index.release(segment, db, &batch) }
@@ -161,9 +166,10 @@ final class Store: Sendable {
     /// Removes an object and its references. False: there was none.
     @discardableResult
     func remove(_ key: ObjectKey, in bucket: BucketRecord, _ db: Database, _ batch: inout Index.Batch) throws -> Bool {
-        guard let row = try Row.fetchOne(
-            db.cachedStatement(sql: "SELECT id, size, segments FROM object WHERE bucket = ? AND key = ?"),
-            arguments: [bucket.id, Data(key.bytes)])
+        guard
+            let row = try Row.fetchOne(
+                db.cachedStatement(sql: "SELECT id, size, segments FROM object WHERE bucket = ? AND key = ?"),
+                arguments: [bucket.id, Data(key.bytes)])
         else { return false }
         let id: Int64 = row[0]
         let size = Self.onDisk(row[1])
