@@ -23,6 +23,16 @@ public struct RosterEntry: Hashable, Sendable {
     }
 }
 
+/// An endpoint whose worker may still be at a job that nobody can end: what the roster file names beside the dispatchers.
+public struct SetAside: Hashable, Sendable {
+    public var endpoint: EndpointID
+    public var until: Instant
+    public init(endpoint: EndpointID, until: Instant) {
+        self.endpoint = endpoint
+        self.until = until
+    }
+}
+
 /// What the operator asks for an endpoint or a pool. Endpoints are named by UID, name or address.
 public enum OperatorVerb: Hashable, Sendable {
     /// Takes nothing new until `undrain`. A nil pool means wherever the endpoint is.

@@ -131,7 +131,7 @@ extension Keeper {
         var found: [(Slot, Slot)] = []
         let id = EndpointID(uid: text)
         for p in poolOrder where pool == nil || pools[p].policy.id == pool {
-            for m in pools[p].members.slots(poolLinks) {
+            for m in pools[p].members.slots(poolLinks) where !members[m].isKept {
                 let e = members[m].endpoint
                 let description = descriptions[Int(m)]
                 let isMeant =

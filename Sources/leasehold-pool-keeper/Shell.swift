@@ -48,11 +48,12 @@ final class Shell {
         let directory = try service.stateDirectory()
         let epoch = try EpochFile(directory: directory).next()
         roster = DispatcherRoster(directory: directory)
-        let known = roster.load()
+        let (known, setAside) = roster.load()
         let configuration = service.configuration
         keeper = Keeper(
-            Keeper.Parameters(epoch: epoch, adoptWithin: configuration.adoptWithin, recoveryGrace: configuration.recoveryGrace), policies: configuration.pools.map(\.policy),
-            roster: known.map { RosterEntry(instance: $0.instance, seat: $0.seat) }, at: Instant(nanoseconds: monotonicNow()))
+            Keeper.Parameters(epoch: epoch, adoptWithin: configuration.adoptWithin, recoveryGrace: configuration.recoveryGrace),
+            policies: configuration.pools.map(\.policy), roster: known.map { RosterEntry(instance: $0.instance, seat: $0.seat) },
+            setAside: setAside, at: Instant(nanoseconds: monotonicNow()))
         leasing = try service.listen(.leasing)
         escrow = EscrowStore(loop: service.loop, budget: Int(service.outbox.descriptorBudget))
         scaling = try service.listen(.scaling)
@@ -281,7 +282,7 @@ final class Shell {
 
     private func saveRoster() {
         do throws(SystemError) {
-            try roster.save(keeper.roster) { lives[$0] != nil }
+            try roster.save(keeper.roster, keeper.setAside(at: service.loop.instant)) { lives[$0] != nil }
         } catch {
             service.logger.error(
                 "The roster of dispatchers could not be written; a restart now would not wait for all leases",
