@@ -136,6 +136,7 @@ public struct Keeper: Sendable {
         case .release(let lease, let outcome): leaseReturned(lease, .released(outcome), by: d, at: now, &actions)
         case .assertLease(let lease): leaseAsserted(lease, by: d, at: now, &actions)
         case .asserted: asserted(by: d, at: now, &actions)
+        case .escrow: break
         }
     }
 

@@ -71,6 +71,7 @@ extension ReferenceKeeper {
             for i in leases.indices where leases[i].id == lease && leases[i].instance == instance { leases[i].isEnding = true }
         case .assertLease(let asserted): try leaseAsserted(asserted, instance, link)
         case .asserted: try assertedAll(instance)
+        case .escrow: break
         }
     }
 

@@ -16,6 +16,7 @@ extension LeasingRequest {
         case .release(let lease, let outcome): "release \(lease) \(outcome.name)"
         case .assertLease(let asserted): "assert \(asserted.lease)\(asserted.isEnding ? " ending" : "")\(asserted.isProbe ? " probe" : "")"
         case .asserted: "asserted"
+        case .escrow(let escrow): "escrow \(escrow)"
         }
     }
 }
@@ -27,6 +28,7 @@ extension LeasingReply {
         case .refuse(let refusal): "refuse ticket \(refusal.ticket.rawValue): \(refusal.reason.token)"
         case .probe(let probe): "probe \(probe.lease): \(probe.address)"
         case .revoke(let lease): "revoke \(lease)"
+        case .adopt(let adoption): "adopt \(adoption)"
         }
     }
 }

@@ -55,6 +55,7 @@ final class Promises {
             case .asserted:
                 isAsserted = instance
                 line.asserted(instance)
+            case .escrow: break
             }
         case .dispatcherConnected(_, let instance, _): line.connected(instance)
         case .dispatcherLinkEnded(let link): if let instance = instance(link) { line.suspend(instance) }
@@ -98,6 +99,7 @@ final class Promises {
         case .revoke(let lease):
             // One that was cut may be told again after it has ended.
             if world.dispatchers.contains(where: { $0.life != .dead && $0.holds(lease) }) { fail("lease \(lease) was taken from its holder") }
+        case .adopt: break
         }
     }
 

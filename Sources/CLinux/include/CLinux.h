@@ -116,6 +116,7 @@ static const uint32_t LH_EPOLLIN = EPOLLIN, LH_EPOLLOUT = EPOLLOUT, LH_EPOLLRDHU
 
 /// open(2), always close-on-exec. Flags as in fcntl.h; `mode` for O_CREAT.
 static inline long lh_open(const char *path, int flags, mode_t mode) { return LH_RESULT(open(path, flags | O_CLOEXEC, mode)); }
+static inline long lh_duplicate(int fd) { return LH_RESULT(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 static inline long lh_close(int fd) { return LH_RESULT(close(fd)); }
 static inline long lh_read(int fd, void *p, size_t n) { return LH_RESULT(read(fd, p, n)); }
 static inline long lh_write(int fd, const void *p, size_t n) { return LH_RESULT(write(fd, p, n)); }

@@ -147,6 +147,8 @@ public struct JobMachine: Sendable {
             case .refuse(let refusal): refused(refusal, &actions)
             case .probe(let probe): actions.append(.probe(probe))
             case .revoke(let lease): revoked(lease, &actions)
+            // Descriptors are the shell's.
+            case .adopt: break
             }
         case .dialed(let id): dialed(id, now)
         case .dialFailed(let id, let failure): dialFailed(id, failure, &actions)
