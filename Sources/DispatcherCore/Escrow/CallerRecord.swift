@@ -24,7 +24,8 @@ public struct CallerRecord: Hashable, Sendable {
     /// The shell's own code for what the deadline means.
     public var deadlineKind: UInt8 = 0
     public var deadline = Instant.never
-    /// When the waiting job arrived; valid while parked.
+    /// The job, when it arrived, and where it goes; valid while parked.
+    public var job = JobID(slot: 0, generation: 0)
     public var arrived = Instant.zero
     public var pool = PoolID(rawValue: 0)
     public var answer = AnswerRecord()
@@ -44,6 +45,10 @@ public struct AnswerRecord: Hashable, Sendable {
     public var traits: CallerTraits = []
     public var retryAfter: UInt16 = 0
     public var keepsCaller = false
+    /// Low bits of the bytes that had left the caller's socket.
+    public var taken: UInt64 = 0
+
+    public static let takenMask: UInt64 = 0x7fff_ffff
 
     /// Not of ``Reason``.
     public static let options: UInt8 = 254
@@ -55,23 +60,25 @@ public struct AnswerRecord: Hashable, Sendable {
 
 // The layout, eight words. Word 0 is written last where the state changes: what belongs to a state is in words of its own.
 //
-//   0  bits 0–7 state, 8 requeued, 16–31 listener, 32–63 serial        1  low half: generation, bits 32–39 what the deadline means
-//   2  deadline (CLOCK_MONOTONIC, ns)      3  arrived      4  pool     5  answer: position at the sink
-//   6  answer: length, length of the head  7  answer: bits 0–7 content, 8–15 traits, 16–31 Retry-After, 32 keeps the caller
+//   0  bits 0–7 state, 8 requeued, 9–15 what the deadline means, 16–31 listener, 32–63 serial
+//   1  low half: generation, high half: generation of the job          2  deadline (CLOCK_MONOTONIC, ns)
+//   3  arrived      4  pool, high half: slot of the job                5  answer: position at the sink
+//   6  answer: length, length of the head  7  answer: bits 0–7 content, 8–15 traits, 16–31 Retry-After, 32 keeps the caller, 33– bytes taken before
 
 extension CallerRecord {
     public var words: SIMD8<UInt64> {
         var words = SIMD8<UInt64>()
-        words[0] = UInt64(state.rawValue) | (isRequeued ? 1 << 8 : 0) | UInt64(listener) << 16 | UInt64(serial) << 32
-        words[1] = UInt64(generation) | UInt64(deadlineKind) << 32
+        words[0] =
+            UInt64(state.rawValue) | (isRequeued ? 1 << 8 : 0) | UInt64(deadlineKind & 0x7f) << 9 | UInt64(listener) << 16
+            | UInt64(serial) << 32
+        words[1] = UInt64(generation) | UInt64(job.generation) << 32
         words[2] = UInt64(bitPattern: deadline.nanoseconds)
         words[3] = UInt64(bitPattern: arrived.nanoseconds)
-        words[4] = UInt64(pool.rawValue)
-        words[5] = answer.at
-        words[6] = UInt64(answer.length) | UInt64(answer.headLength) << 32
-        words[7] =
-            UInt64(answer.content) | UInt64(answer.traits.rawValue) << 8 | UInt64(answer.retryAfter) << 16
-            | (answer.keepsCaller ? 1 << 32 : 0)
+        words[4] = UInt64(pool.rawValue) | UInt64(job.slot) << 32
+        let answer = answer.words
+        words[5] = answer[0]
+        words[6] = answer[1]
+        words[7] = answer[2]
         return words
     }
 
@@ -80,10 +87,11 @@ extension CallerRecord {
         guard let state = State(rawValue: UInt8(truncatingIfNeeded: words[0])) else { return nil }
         self.state = state
         isRequeued = words[0] >> 8 & 1 == 1
+        deadlineKind = UInt8(truncatingIfNeeded: words[0] >> 9) & 0x7f
         listener = UInt16(truncatingIfNeeded: words[0] >> 16)
         serial = UInt32(truncatingIfNeeded: words[0] >> 32)
         generation = UInt32(truncatingIfNeeded: words[1])
-        deadlineKind = UInt8(truncatingIfNeeded: words[1] >> 32)
+        job = JobID(slot: UInt32(truncatingIfNeeded: words[4] >> 32), generation: UInt32(truncatingIfNeeded: words[1] >> 32))
         deadline = Instant(nanoseconds: Int64(bitPattern: words[2]))
         arrived = Instant(nanoseconds: Int64(bitPattern: words[3]))
         pool = PoolID(rawValue: UInt32(truncatingIfNeeded: words[4]))
@@ -94,5 +102,16 @@ extension CallerRecord {
         answer.traits = CallerTraits(rawValue: UInt8(truncatingIfNeeded: words[7] >> 8))
         answer.retryAfter = UInt16(truncatingIfNeeded: words[7] >> 16)
         answer.keepsCaller = words[7] >> 32 & 1 == 1
+        answer.taken = words[7] >> 33
+    }
+}
+
+extension AnswerRecord {
+    /// Words 5 to 7 of its caller's record.
+    public var words: SIMD3<UInt64> {
+        SIMD3(
+            at, UInt64(length) | UInt64(headLength) << 32,
+            UInt64(content) | UInt64(traits.rawValue) << 8 | UInt64(retryAfter) << 16 | (keepsCaller ? 1 << 32 : 0)
+                | (taken & Self.takenMask) << 33)
     }
 }

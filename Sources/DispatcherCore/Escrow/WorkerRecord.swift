@@ -87,22 +87,3 @@ extension WorkerRecord {
         givenBefore = words[10]
     }
 }
-
-/// How the shared words are divided. Another version, or other sizes, and a successor does not read them.
-public enum RecordLayout {
-    public static let magic: UInt64 = 0x3144_524f_4345_524c  // "LRECORD1"
-    public static let version: UInt64 = 1
-    public static let headerWords = 512
-    public static let callerWords = 8
-    /// Sixteen of its own; then up and down: a pipe's number plus one, and two copies of a relay's record.
-    public static let workerWords = 64
-    public static let upOffset = 16
-    public static let downOffset = 40
-    public static let copyOffset = 8
-    public static let copyWords = 8
-    public static let callers = 1 << 20
-    public static let workers = 1 << 18
-    public static let callersAt = headerWords
-    public static let workersAt = callersAt + callers * callerWords
-    public static let words = workersAt + workers * workerWords
-}
