@@ -24,8 +24,9 @@ public enum Escrow: WireMessage {
     case records
     /// 2 descriptors, read end and write end: a pair of the dispatcher's pipes, by index; never taken back while the process lives.
     case pipes(index: UInt32)
-    /// 1 descriptor: a caller's socket, once, when it was accepted.
-    case caller(ConnectionID)
+    /// 1 descriptor: a caller's socket, once, when it was accepted. `finMeansGone` says whether a FIN while parked means that it left
+    /// (`parked-fin: gone`).
+    case caller(ConnectionID, finMeansGone: Bool = true)
     /// The caller's connection is over: its duplicate is closed.
     case callerGone(ConnectionID)
     /// 1 descriptor: a worker's socket, before the first byte goes there. The end of the lease takes it out again.
@@ -46,9 +47,10 @@ public enum Escrow: WireMessage {
         case .pipes(let index):
             writer.integer(UInt8(2))
             writer.integer(index)
-        case .caller(let caller):
+        case .caller(let caller, let finMeansGone):
             writer.integer(UInt8(3))
             writer.connection(caller)
+            writer.flag(finMeansGone)
         case .callerGone(let caller):
             writer.integer(UInt8(4))
             writer.connection(caller)
@@ -64,7 +66,7 @@ public enum Escrow: WireMessage {
         switch try reader.integer(UInt8.self) {
         case 1: return .records
         case 2: return .pipes(index: try reader.pipe())
-        case 3: return .caller(try reader.connection())
+        case 3: return .caller(try reader.connection(), finMeansGone: try reader.flag("fin means gone"))
         case 4: return .callerGone(try reader.connection())
         case 5:
             return .worker(EscrowedWorker(lease: try reader.lease(), caller: try reader.connection(), worker: try reader.connection()))

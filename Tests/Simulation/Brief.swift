@@ -51,7 +51,8 @@ extension Notice {
         switch self {
         case .leaseEnded(let lease, _, let endpoint, let end, _): "lease \(lease) ended: \(end) on \(endpoint.description.prefix(8))"
         case .granted(let lease, _, let endpoint, _): "lease \(lease) is on \(endpoint.description.prefix(8))"
-        case .refused, .requeued, .gone, .quarantined, .quarantineEnded, .nodeAvoided, .nodeTrusted, .conflict, .unknownEndpoint, .ignored,
+        case .refused, .requeued, .gone, .quarantined, .quarantineEnded, .nodeAvoided, .nodeTrusted, .conflict, .unknownEndpoint, .ignored, .adopted,
+            .revoked,
             .recovered:
             "\(self)"
         }

@@ -27,7 +27,8 @@ enum Golden {
         frame(.asserted, "08"),
         frame(.escrow(.records), "09 01"),
         frame(.escrow(.pipes(index: 0x0102)), "09 02 02010000"),
-        frame(.escrow(.caller(caller)), "09 03 \(callerBytes)"),
+        frame(.escrow(.caller(caller)), "09 03 \(callerBytes) 01"),
+        frame(.escrow(.caller(caller, finMeansGone: false)), "09 03 \(callerBytes) 00"),
         frame(.escrow(.callerGone(caller)), "09 04 \(callerBytes)"),
         frame(.escrow(.worker(worker)), "09 05 \(leaseBytes) \(callerBytes) \(workerBytes)"),
     ]

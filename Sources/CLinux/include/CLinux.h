@@ -269,6 +269,12 @@ static inline long lh_pidfd_open(int pid) { return LH_RESULT(syscall(SYS_pidfd_o
 /// A pidfd of the peer: SO_PEERPIDFD (Linux 6.5), else pidfd_open of SO_PEERCRED's pid.
 long lh_peer_pidfd(int fd);
 
+/// Whether the process of a pidfd has ended, reaped or not (pidfd_open(2): readable from then on).
+static inline int lh_pidfd_ended(int pidfd) {
+    struct pollfd p = {pidfd, POLLIN, 0};
+    return poll(&p, 1, 0) > 0;
+}
+
 static inline long lh_pidfd_signal(int pidfd, int signal) { return LH_RESULT(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0)); }
 
 static inline long lh_chmod(const char *path, mode_t mode) { return LH_RESULT(chmod(path, mode)); }
