@@ -45,6 +45,7 @@ extension ReferenceKeeper {
         for i in leases.indices where leases[i].instance == dead { (leases[i].instance, leases[i].told) = (instance, 0) }
         for i in tickets.indices where tickets[i].instance == dead { (tickets[i].instance, tickets[i].told) = (instance, 0) }
         processes[instance]?.adoptUntil = estate.adoptUntil
+        processes[instance]?.returned = estate.returned
         processes[dead]?.adoptUntil = nil
         if !estate.blocks { processes[dead]?.blocksUntil = nil }
         if let rest = processes[dead] { bury(dead, rest) }
@@ -120,6 +121,7 @@ extension ReferenceKeeper {
         var entry = Waiting(
             id: ticket.id, pool: ticket.pool, instance: instance, arrival: now - ticket.age, sequence: sequence, budget: ticket.budget,
             isRequeued: ticket.isRequeued, isSuspended: true, told: process.assertion)
+        if ticket.isRequeued, let job = process.returned, job.ticket == ticket.id { entry.arrival = min(entry.arrival, job.arrival) }
         if let i = tickets.firstIndex(where: { $0.id == ticket.id && $0.instance == instance }) {
             guard process.phase == .asserting, tickets[i].told != process.assertion, tickets[i].pool == ticket.pool else {
                 return fault(link, .duplicateTicket)
@@ -192,6 +194,7 @@ extension ReferenceKeeper {
 
     private func returned(_ id: LeaseID, _ instance: InstanceID, _ how: Notice.LeaseEnd) {
         guard let lease = leases.first(where: { $0.id == id && $0.instance == instance }) else { return }
+        processes[instance]?.returned = lease.job
         end(lease, how)
     }
 

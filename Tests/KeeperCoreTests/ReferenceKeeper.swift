@@ -16,6 +16,13 @@ final class ReferenceKeeper {
         var isEnding = false
         var isProbe = false
         var isEscrowed = false
+        /// What it was granted to, as far as this keeper granted it.
+        var job: Job?
+    }
+
+    struct Job {
+        var ticket: TicketID
+        var arrival: Instant
     }
 
     struct Waiting {
@@ -73,6 +80,8 @@ final class ReferenceKeeper {
         var assertion = 0
         var blocks = false
         var adoptUntil: Instant?
+        /// The job of the lease that it gave back last.
+        var returned: Job?
         var blocksUntil: Instant?
     }
 
@@ -313,7 +322,8 @@ final class ReferenceKeeper {
         latest = granted.lease
         leases.append(
             Lease(
-                id: granted.lease, pool: ticket.pool, endpoint: granted.endpoint, instance: ticket.instance, told: process.assertion))
+                id: granted.lease, pool: ticket.pool, endpoint: granted.endpoint, instance: ticket.instance, told: process.assertion,
+                job: Job(ticket: ticket.id, arrival: ticket.arrival)))
     }
 
     private func isAvoided(_ id: EndpointID) -> Bool {
