@@ -14,7 +14,7 @@ public struct Keeper: Sendable {
     public struct Parameters: Sendable, Hashable {
         /// Greater than every earlier start's; on disk before the first grant.
         public var epoch: UInt64
-        /// How long the leases of a dead dispatcher wait for its successor before they end.
+        /// How long the leases in escrow and the tickets of a dead dispatcher wait for its successor.
         public var adoptWithin: Duration
         /// How long recovery waits for a dispatcher that is dead, at least: its workers may be at jobs for the longest `abandon`.
         public var recoveryGrace: Duration
