@@ -33,6 +33,7 @@ extension DispatcherProcess {
     func leave() {
         var left = world.limbo.removeValue(forKey: instance) ?? Limbo()
         let isHeld = world.keeper.life != .dead
+        left.since = min(left.since, now)
         for caller in callers {
             caller.record = caller.job.flatMap { machine[$0] }
             if isHeld, caller.escrowedAt == world.keeper.incarnation {
@@ -119,6 +120,7 @@ extension DispatcherProcess {
             return false
         }
         world.trace.note(name) { "adopts \(connection.name), \(connection.state)" }
+        world.adoptions.sessions += 1
         connections.append(connection)
         connection.isInLimbo = false
         connection.incarnation = incarnation
@@ -140,6 +142,7 @@ extension DispatcherProcess {
         }
         own(id, caller)
         setHoldDeadline(caller)
+        world.adoptions.parked += 1
     }
 
     /// What came while nobody read, and the deadlines anew.

@@ -16,11 +16,13 @@ struct EscrowBox {
 struct Limbo {
     var callers: [Caller] = []
     var connections: [Connection] = []
+    /// When the first of the processes died that have left it.
+    var since = Instant.never
 
-    /// The last duplicate is closed.
+    /// The last duplicate of what nobody has adopted is closed.
     func end(_ world: World) {
-        for caller in callers { caller.end(world) }
-        for connection in connections { connection.orphan(world) }
+        for caller in callers where caller.isInLimbo { caller.end(world) }
+        for connection in connections where connection.isInLimbo { connection.orphan(world) }
     }
 }
 
@@ -64,8 +66,10 @@ extension KeeperProcess {
 
     /// Everything has been told: what was not is not in escrow any more.
     func sweep(_ instance: InstanceID) {
-        guard let told = escrow[instance]?.told else { return }
-        escrow[instance]?.callers = escrow[instance]?.callers.filter { told.contains($0.key) } ?? [:]
+        guard var box = escrow[instance] else { return }
+        let told = box.told
+        box.callers = box.callers.filter { told.contains($0.key) }
+        escrow[instance] = box
     }
 
     /// Everything that the dead one had said is known: what it had beside that is nobody's.
@@ -102,7 +106,11 @@ extension KeeperProcess {
 
     func dropEscrow(_ instance: InstanceID) {
         escrow[instance] = nil
-        world.limbo.removeValue(forKey: instance.rawValue)?.end(world)
+        guard let left = world.limbo.removeValue(forKey: instance.rawValue) else { return }
+        if left.callers.contains(where: \.isInLimbo), now < left.since + world.scenario.adoptWithin {
+            world.fail("callers of a dead dispatcher were dropped before their time")
+        }
+        left.end(world)
     }
 
     func watchCallers(of instance: InstanceID) {

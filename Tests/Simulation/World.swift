@@ -31,6 +31,8 @@ final class World {
     private(set) var promises: Promises!
     /// Connections to workers, by number.
     var wires: [Int: Connection] = [:]
+    /// How often something was adopted.
+    var adoptions = (sessions: 0, parked: 0)
     /// What dead processes have left, by instance.
     var limbo: [UInt64: Limbo] = [:]
 
