@@ -142,7 +142,9 @@ extension DispatchLoop {
         if record.state == .grace {
             worker.pointee.state = .grace
             worker.pointee.endingOutcome = .served
-            if worker.pointee.deadline == .none { setDeadline(worker: slot, .grace, .milliseconds(100)) }
+            if worker.pointee.deadline != .grace {
+                setDeadline(worker: slot, .grace, rules.pools[Int(worker.pointee.pool)].configuration.closeGrace)
+            }
             return
         }
         worker.pointee.state = .ending
