@@ -55,6 +55,8 @@ extension Keeper {
     /// Bounds of what one peer can make this process keep.
     public enum Limits {
         public static let ticketsPerDispatcher = 1_000_000
+        /// Beyond it, drained endpoints that no source names are forgotten.
+        public static let drained = 10_000
     }
 }
 

@@ -121,6 +121,7 @@ extension Keeper {
         let e = endpoints.insert(EndpointRecord(id: id))
         nodeLinks.cover(e, with: Links())
         endpointSlots[id] = e
+        endpoints[e].drainedByOperator = drained.contains(id)
         return e
     }
 

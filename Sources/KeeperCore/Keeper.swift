@@ -75,6 +75,9 @@ public struct Keeper: Sendable {
     /// Set aside by an earlier pool-keeper, and not named by the source since our start.
     var inherited: [EndpointID: Instant] = [:]
 
+    /// Drained by the operator, whether a source names them or not.
+    var drained: Set<EndpointID> = []
+
     var staged: [EndpointsMessage]?
     var snapshots: UInt64 = 0
     /// What the watcher last said its knowledge is worth.
@@ -89,9 +92,10 @@ public struct Keeper: Sendable {
     var touched: ContiguousArray<Slot> = []
 
     /// `roster` names the dispatchers that may hold leases of an earlier start, `setAside` the endpoints that it had set aside because
-    /// their workers may still be at a job.
+    /// their workers may still be at a job, `heldBack` what the operator had it hold back.
     public init(
-        _ parameters: Parameters, policies: [PoolPolicy], roster: [RosterEntry] = [], setAside: [SetAside] = [], at now: Instant
+        _ parameters: Parameters, policies: [PoolPolicy], roster: [RosterEntry] = [], setAside: [SetAside] = [],
+        heldBack: HeldBack = HeldBack(), at now: Instant
     ) {
         self.parameters = parameters
         started = now
@@ -104,6 +108,12 @@ public struct Keeper: Sendable {
         // The clock begins anew with the machine: a moment from before that may seem far away.
         let farthest = now + policies.reduce(Duration.zero) { max($0, $1.abandon, $1.quarantine.first) }
         for aside in setAside where aside.until > now { inherited[aside.endpoint] = min(aside.until, farthest) }
+        drained = heldBack.drained
+        for p in poolOrder {
+            guard let refuses = heldBack.paused[pools[p].policy.id] else { continue }
+            pools[p].state.isPaused = true
+            pools[p].refusesWhilePaused = refuses
+        }
         touched.removeAll()
         for p in poolOrder { pools[p].isTouched = false }
     }

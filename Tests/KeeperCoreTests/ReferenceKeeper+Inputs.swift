@@ -84,7 +84,7 @@ extension ReferenceKeeper {
         for i in tickets.indices where tickets[i].instance == instance { tickets[i].isSuspended = true }
         process.adoptUntil = process.adoptUntil ?? now + parameters.adoptWithin
         if process.blocks {
-            process.blocksUntil = now + (pools.values.filter(\.isConfigured).map(\.policy.abandon) + [parameters.recoveryGrace]).reduce(.zero, max)
+            process.blocksUntil = now + pools.values.filter(\.isConfigured).map(\.policy.abandon).reduce(parameters.recoveryGrace, max)
         }
         processes[instance] = process
         for lease in leases where lease.instance == instance && !lease.isEscrowed { end(lease, .holderDied) }
@@ -185,7 +185,7 @@ extension ReferenceKeeper {
         }
         if workers[asserted.endpoint]?.places[asserted.pool] == nil {
             let ghost = Endpoint(id: asserted.endpoint, uid: "", addresses: [asserted.address], conditions: [])
-            workers[asserted.endpoint, default: Worker()].places[asserted.pool] = Place(description: ghost, isGone: true)
+            workers[asserted.endpoint, default: unknown(asserted.endpoint)].places[asserted.pool] = Place(description: ghost, isGone: true)
             claim(asserted.address, asserted.endpoint)
         }
         workers[asserted.endpoint]?.places[asserted.pool]?.isKept = false
@@ -319,7 +319,7 @@ extension ReferenceKeeper {
                 policy.id = pool
                 pools[pool] = Pool(policy: policy, isConfigured: false)
             }
-            var worker = workers[endpoint.id] ?? Worker()
+            var worker = workers[endpoint.id] ?? unknown(endpoint.id)
             if let old = worker.places[pool], !old.isGone, old.description.isUsable != endpoint.isUsable {
                 if endpoint.isUsable {
                     if worker.recovery == .awaitingReady { worker.recovery = .none }
@@ -399,14 +399,17 @@ extension ReferenceKeeper {
         case .drain(let text, let pool):
             for id in named(text, pool) {
                 workers[id]?.drainedByOperator = true
+                drained.insert(id)
                 count += 1
             }
         case .undrain(let text, let pool):
             for id in named(text, pool) {
                 workers[id]?.drainedByOperator = false
+                drained.remove(id)
                 if workers[id]?.cutUntil.map({ $0 <= now }) ?? true { endQuarantine(id) }
                 count += 1
             }
+            if pool == nil, drained.remove(EndpointID(uid: text)) != nil { count += 1 }
         case .quarantine(let text, let pool, let duration):
             for id in named(text, pool) {
                 quarantine(id, PoolPolicy(name: ""), isFault: false, lasting: duration)

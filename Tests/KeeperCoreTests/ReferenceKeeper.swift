@@ -102,6 +102,7 @@ final class ReferenceKeeper {
     /// Who has an address, in the order in which they were named.
     var claims: [SocketAddress: [EndpointID]] = [:]
     var nodes: [String: Node] = [:]
+    var drained: Set<EndpointID> = []
     var leases: [Lease] = []
     var tickets: [Waiting] = []
     var processes: [InstanceID: Process] = [:]
@@ -128,6 +129,8 @@ final class ReferenceKeeper {
     }
 
     // Plain facts.
+
+    func unknown(_ id: EndpointID) -> Worker { Worker(drainedByOperator: drained.contains(id)) }
 
     func open(_ id: EndpointID) -> [Lease] { leases.filter { $0.endpoint == id } }
 
