@@ -65,6 +65,8 @@ extension DispatchLoop {
             return adoptAlone(slot, record, down)
         }
         let caller = callers[callerSlot]
+        // What the request said of itself: the answer is made for it, and later records repeat it.
+        caller.pointee.traits = record.traits
         var id = caller.pointee.job
         if !machine.adopt(id, job, at: now) {
             // Its name is taken, which no record of ours says: the job gets another.
@@ -311,6 +313,7 @@ extension DispatchLoop {
         else { return cutAdopted(slot) }
         switch downCourse {
         case .before: return
+        case .sinkGone where down.traits.contains(.isSwitch): break  // ended both ways, perhaps with bytes of the caller's still to be passed on
         case .sinkGone:
             // The caller has gone: what it would have got is found out when the session is looked at.
             caller.pointee.socket.broken = true

@@ -69,7 +69,7 @@ import Wire
         var others: [RawCaller] = []
         try fleet[.dispatcher].wait("the link to be full") {
             others.append(try fleet.call("tcp"))
-            return others.count > 3 && (try fleet.counter("accepted")) > (try fleet.counter("link-packets-sent")) + 20
+            return try others.count > 3 && fleet.counter("accepted") > fleet.counter("link-packets-sent") + 20
         }
         try keeper.say(
             .grant(
