@@ -14,7 +14,7 @@ public struct Keeper: Sendable {
     public struct Parameters: Sendable, Hashable {
         /// Greater than every earlier start's; on disk before the first grant.
         public var epoch: UInt64
-        /// How long the leases of a dead dispatcher wait for its successor before they end.
+        /// How long the leases in escrow and the tickets of a dead dispatcher wait for its successor.
         public var adoptWithin: Duration
         /// How long recovery waits for a dispatcher that is dead, at least: its workers may be at jobs for the longest `abandon`.
         public var recoveryGrace: Duration
@@ -128,6 +128,7 @@ public struct Keeper: Sendable {
         if nextWake <= now { runTimers(at: now, &actions) }
         switch input {
         case .request(let link, let request): requested(request, by: link, at: now, &actions)
+        case .callerLeft(let instance, let ticket): callerLeft(ticket, of: instance, at: now, &actions)
         case .endpoints(let message): told(message, at: now, &actions)
         case .endpointsLost: staged = nil
         case .scaling(let request): scalingRequested(request, at: now, &actions)
@@ -156,6 +157,8 @@ public struct Keeper: Sendable {
         case .release(let lease, let outcome): leaseReturned(lease, .released(outcome), by: d, at: now, &actions)
         case .assertLease(let lease): leaseAsserted(lease, by: d, at: now, &actions)
         case .asserted: asserted(by: d, at: now, &actions)
+        case .escrow(.worker(let worker)): workerEscrowed(worker.lease, by: d, &actions)
+        case .escrow(.records), .escrow(.pipes), .escrow(.caller), .escrow(.callerGone): break
         }
     }
 

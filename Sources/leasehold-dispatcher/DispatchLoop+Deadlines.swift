@@ -5,8 +5,10 @@ import Model
 
 extension DispatchLoop {
     func setDeadline(caller slot: Int32, _ kind: CallerDeadline, _ wait: Duration) {
+        let when = now + wait
         callers[slot].pointee.deadline = kind
-        wheel.set(Int(slot) * 2, now + wait)
+        note(caller: slot, deadline: kind, when)
+        wheel.set(Int(slot) * 2, when)
     }
 
     func clearDeadline(caller slot: Int32) {
@@ -21,6 +23,7 @@ extension DispatchLoop {
 
     func setDeadline(worker slot: Int32, _ kind: WorkerDeadline, until: Instant) {
         workers[slot].pointee.deadline = kind
+        note(worker: slot, deadline: kind, until)
         wheel.set(Int(slot) * 2 + 1, until)
     }
 
@@ -56,11 +59,8 @@ extension DispatchLoop {
         case .keepAlive: closeSilently(slot)
         case .shrink:
             guard caller.pointee.state == .parked else { return }
-            // Only what is still in the socket can be read again.
-            if caller.pointee.headLength > 0 {
-                caller.pointee.head?.free()
-                caller.pointee.head = nil
-            }
+            caller.pointee.head?.free()
+            caller.pointee.head = nil
             setHoldDeadline(slot)
         case .hold:
             guard caller.pointee.state == .parked else { return }
@@ -85,12 +85,12 @@ extension DispatchLoop {
         case .firstByte, .idle: sessionDue(slot, kind)
         case .abandon:
             let id = worker.pointee.job
-            resetWorker(slot)
+            resetWorker(slot, .endingTimeout)
             feed(.ended(id, .endingTimeout))
         case .grace:
             if worker.pointee.state == .ending { return endingEnded(slot) }
             let id = worker.pointee.job
-            freeWorker(slot)
+            freeWorker(slot, .served)
             feed(.ended(id, .served))
         case .keep:
             worker.pointee.socket.finned = true
@@ -118,24 +118,81 @@ extension DispatchLoop {
         orphan(slot, as: kind == .firstByte && !isJob ? .firstByteTimeout : .abandoned)
     }
 
+    // MARK: Handing over
+
+    /// Stops accepting; callers wait in the backlog for the successor. Everything else goes on until the pool-keeper has been told all.
+    func beginHandOver() {
+        guard handOverDeadline == .never else { return }
+        handOverDeadline = now + .seconds(5)
+        handOverTimer?.deadline = handOverDeadline.nanoseconds
+        for index in listenerDescriptors.indices where !pausedListeners.contains(UInt16(index)) {
+            loop.remove(listenerDescriptors[index])
+            pausedListeners.append(UInt16(index))
+        }
+        acceptTimer?.deadline = .max
+        // A probe is in nobody's escrow: given back, its endpoint is free for whoever comes.
+        for slot in 0..<workers.capacity where workers[slot].pointee.state == .probe {
+            let id = workers[slot].pointee.job
+            freeWorker(slot, nil)
+            feed(.ended(id, .unused))
+        }
+        loop.wakeUp()
+    }
+
+    /// Behind the turn's packets: done once the kernel has them all. A pool-keeper that is away is waited for, since without it everything
+    /// would be lost.
+    func handOverWhenTold() {
+        let isTold = isLinkOpen && keeper?.link?.isDelivered ?? false && beginnings.isEmpty
+        guard isTold || now >= handOverDeadline else { return }
+        handOverDeadline = .never
+        onDrained()
+    }
+
     // MARK: Draining
 
     /// Answers what comes with `draining`, lets what runs finish, at most for `limit`.
     func beginDrain(limit: Duration) {
         isDraining = true
         drainDeadline = now + limit
+        if handOverDeadline != .never {
+            // Nobody is to take over after all: who comes is answered.
+            handOverDeadline = .never
+            resumeAccepting()
+        }
         for slot in 0..<callers.capacity where callers[slot].pointee.state == .idle && !callers[slot].pointee.socket.readable {
             let isHTTP = rules.listeners[Int(callers[slot].pointee.listener)].isHTTP
             if isHTTP && callers[slot].pointee.deadline == .keepAlive { beginClosing(slot) }
         }
-        for slot in idle.values { freeWorker(slot) }
+        for slot in idle.values { freeWorker(slot, nil) }
         idle.removeAll()
         wheelTimer?.set(now + .milliseconds(1))
     }
 
     /// The drain's own deadline: what still runs is cut.
     private func endDrain() {
-        for slot in 0..<callers.capacity where callers[slot].pointee.state != .none { resetCaller(slot) }
+        stopNow()
+    }
+
+    /// Everything is cut and told: nothing may stay in escrow for a successor that nobody wants.
+    func stopNow() {
+        isDraining = true
+        for slot in 0..<workers.capacity {
+            switch workers[slot].pointee.state {
+            case .none: break
+            case .idle: freeWorker(slot, nil)
+            case .probe: probeEnded(slot, passed: false)
+            case .dialing, .session, .ending, .grace:
+                let (id, callerSlot) = (workers[slot].pointee.job, workers[slot].pointee.caller)
+                if callerSlot >= 0 { resetCaller(callerSlot) }
+                resetWorker(slot, .cut)
+                feed(.ended(id, .cut))
+            }
+        }
+        for slot in 0..<callers.capacity where callers[slot].pointee.state != .none {
+            if callers[slot].pointee.state == .parked { feed(.callerLeft(callers[slot].pointee.job, reachedWorker: false)) }
+            if callers[slot].pointee.state != .none { resetCaller(slot) }
+        }
+        idle.removeAll()
         onDrained()
     }
 
@@ -152,6 +209,8 @@ extension DispatchLoop {
             case .parked, .session, .closing: return
             }
         }
+        // Those that only wait to be used are ended, in escrow too.
+        for slot in 0..<callers.capacity where callers[slot].pointee.state != .none { closeSilently(slot) }
         onDrained()
     }
 }

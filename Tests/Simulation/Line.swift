@@ -71,6 +71,16 @@ struct Line {
         }
     }
 
+    /// Everything of the dead one is its heir's, and still to be told.
+    mutating func inherit(from dead: InstanceID, to heir: InstanceID) {
+        guard dead != heir else { return }
+        for i in places.indices where places[i].instance == dead {
+            places[i].instance = heir
+            places[i].isTold = false
+        }
+        last[heir] = last.removeValue(forKey: dead)
+    }
+
     mutating func forget(_ instance: InstanceID) {
         places.removeAll { $0.instance == instance }
         last[instance] = nil

@@ -55,11 +55,12 @@ final class Promises {
             case .asserted:
                 isAsserted = instance
                 line.asserted(instance)
+            case .escrow: break
             }
         case .dispatcherConnected(_, let instance, _): line.connected(instance)
         case .dispatcherLinkEnded(let link): if let instance = instance(link) { line.suspend(instance) }
-        case .dispatcherDied(let instance):
-            line.forget(instance)
+        case .dispatcherDied(let instance): line.suspend(instance)
+        case .callerLeft(let instance, let ticket): line.remove(ticket, of: instance)
         case .endpoints(let message):
             if timersDue { before = feed }
             if let lost = feed.take(message), !world.cluster.wereEmpty.contains(lost) {
@@ -81,7 +82,11 @@ final class Promises {
                 case .dead, .superseded: break
                 }
             case .notice(let notice): noticed(notice)
-            case .poolChanged, .rosterChanged, .operated: break
+            case .poolChanged, .rosterChanged, .operated, .closeWorker, .fence, .watchCallers: break
+            case .handOver(let dead, let heir, _):
+                for (lease, holder) in open where holder == dead { open[lease] = heir }
+                line.inherit(from: dead, to: heir)
+            case .dropEscrow(let instance): line.forget(instance)
             }
         }
         line.settle()
@@ -98,6 +103,7 @@ final class Promises {
         case .revoke(let lease):
             // One that was cut may be told again after it has ended.
             if world.dispatchers.contains(where: { $0.life != .dead && $0.holds(lease) }) { fail("lease \(lease) was taken from its holder") }
+        case .adopt: break
         }
     }
 
@@ -148,7 +154,11 @@ final class Promises {
             guard let holder = open.removeValue(forKey: lease) else { return fail("lease \(lease) ended twice") }
             switch end {
             case .released, .dialFailed: if returned != lease { fail("lease \(lease) ended without a word of its holder") }
-            case .holderDied: if world.isAlive(holder.rawValue) { fail("lease \(lease) was ended although its holder lives") }
+            // One that was inherited and not adopted has a holder that lives and does not know of it.
+            case .holderDied:
+                if world.dispatchers.contains(where: { $0.instance == holder.rawValue && $0.life != .dead && $0.holds(lease) }) {
+                    fail("lease \(lease) was ended although its holder lives")
+                }
             case .unaccounted:
                 if isAsserted != holder { fail("lease \(lease) was unaccounted for before its holder had spoken") }
                 for dispatcher in world.dispatchers where dispatcher.life != .dead && dispatcher.holds(lease) {
@@ -156,7 +166,7 @@ final class Promises {
                 }
             }
         case .conflict(let endpoint, let lease, let count): fail("lease \(lease) is one of \(count) on \(endpoint)")
-        case .granted, .refused, .requeued, .gone, .quarantined, .quarantineEnded, .nodeAvoided, .nodeTrusted, .unknownEndpoint, .ignored,
+        case .granted, .refused, .requeued, .gone, .quarantined, .quarantineEnded, .nodeAvoided, .nodeTrusted, .unknownEndpoint, .ignored, .adopted, .revoked,
             .recovered:
             break
         }

@@ -25,6 +25,9 @@ struct Scenario: CustomStringConvertible {
     /// At most so much goes into one packet, unless a message is longer.
     var packetBytes: Int
 
+    /// How long what a dead dispatcher leaves waits for its successor.
+    var adoptWithin = Duration.zero
+
     /// A pool whose workers the scaler starts.
     var localWorkers: LocalPlan?
 
@@ -114,6 +117,7 @@ struct Scenario: CustomStringConvertible {
             troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind))
         }
         if dice.chance(0.4) { outlivesHolder = max(stopsWithin, .milliseconds(dice.pick(0...abandon.milliseconds - 50))) }
+        adoptWithin = dice.chance(0.7) ? .seconds(10) : dice.chance(0.6) ? .milliseconds(dice.pick(100...2_000)) : .zero
     }
 
     var description: String {
