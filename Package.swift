@@ -70,6 +70,9 @@ let package = Package(
         .testTarget(name: "OperatorTests", dependencies: ["leasehold", "ServiceKit", "TestKit"]),  // what the command prints
         .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "ScalerCore", "Kubernetes", "TestKit"]),
         .testTarget(name: "System", dependencies: ["TestKit"]),             // the built executables, for real
+        .target(name: "ChaosKit", dependencies: ["TestKit", "Linux", "Model", collections], path: "Tests/ChaosKit"),  // load, blows, and what they cost
+        .testTarget(name: "Chaos", dependencies: ["ChaosKit", "TestKit"]),  // a short run of it
+        .executableTarget(name: "chaos", dependencies: ["ChaosKit", "TestKit", arguments], path: "Tests/ChaosCommand"),  // the long one
     ],
     swiftLanguageModes: [.v6]
 )

@@ -7,8 +7,9 @@ public struct Pattern: Sendable {
     public let count: Int
     private let seed: UInt64
     /// The content repeats after a prime number of bytes, so that no shift by whole pages goes unnoticed.
-    private static let period = 1_048_573
-    private static let base: [UInt8] = {
+    public static let period = 1_048_573
+    /// One period of the content.
+    public static let base: [UInt8] = {
         var generator = SeededGenerator(seed: 42)
         var bytes = [UInt8]()
         bytes.reserveCapacity(period + 8)
