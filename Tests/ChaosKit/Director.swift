@@ -83,6 +83,8 @@ final class Director {
         try waitGranting()
         longestRecovery = max(longestRecovery, monotonicNow() - began)
         arena.post { [crowd] in crowd.recovered(index) }
+        // What stood still for seconds has a moment to catch up, so that the next blow's pauses are its own.
+        if blow == .stop || blow == .watchdog { wait(400...600) }
         // Sometimes at once, mostly after some traffic.
         if Int.random(in: 0..<5, using: &random) > 0 { wait(0...350) }
     }

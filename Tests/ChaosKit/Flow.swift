@@ -35,12 +35,14 @@ final class Flow {
     var alterAt: Int?
     /// Since when the reader has been waiting for bytes that were sent; 0 while it does not.
     private var waitingSince: Int64 = 0
-    private var isReading = true
+    private var isReading: Bool
     /// The reader waited so long for bytes that were on their way.
     var onPause: (_ from: Int64, _ to: Int64) -> Void = { _, _ in }
 
-    init(_ pace: Pace, seed: Int) {
+    /// `isReading`: whether somebody takes bytes from the start; a worker does so only once it has the job.
+    init(_ pace: Pace, seed: Int, isReading: Bool = true) {
         self.pace = pace
+        self.isReading = isReading
         self.seed = seed % Pattern.period
     }
 

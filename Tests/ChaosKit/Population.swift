@@ -80,7 +80,7 @@ final class Population: @unchecked Sendable {
 
     func exchange(_ plan: Plan, round: Int) -> Session.Exchange {
         let seed = plan.id &* 7919 &+ round &* 104_729
-        let exchange = Session.Exchange(Flow(plan.up, seed: seed), Flow(plan.down, seed: seed &+ 524_287), round: round)
+        let exchange = Session.Exchange(Flow(plan.up, seed: seed, isReading: false), Flow(plan.down, seed: seed &+ 524_287), round: round)
         if altered == plan.id { exchange.down.alterAt = plan.down.total / 2 }
         return exchange
     }
@@ -90,7 +90,8 @@ final class Population: @unchecked Sendable {
         let kind = session.plan.kind
         let outcome = session.outcome ?? .left
         let now = arena.now
-        tally.lines[kind]?.longest.append(session.longestPause)
+        tally.lines[kind]?.pauses.append(session.longestPause)
+        tally.lines[kind]?.waits.append(session.longestWait)
         switch outcome {
         case .complete: tally.lines[kind]?.complete += 1
         case .left: tally.lines[kind]?.left += 1
@@ -121,6 +122,11 @@ final class Population: @unchecked Sendable {
     /// A caller that connected this long before the dispatcher's end may have been accepted by it in its last turn.
     private static let unescrowedFor: Int64 = 100_000_000
 
+    func violation(_ what: String) {
+        let blow = tally.blows.last.map { "\((arena.now - $0.at) / 1_000_000) ms after \($0.label) (\(tally.blows.count))" } ?? "before any blow"
+        tally.violations.append("\(what); \(blow)")
+    }
+
     private func trouble(_ session: Session, _ what: String, at now: Int64) {
         let blow = tally.blows.last.map { "\((now - $0.at) / 1_000_000) ms after \($0.label) (\(tally.blows.count))" } ?? "before any blow"
         let age = (now - session.connectedAt) / 1_000_000
@@ -128,20 +134,22 @@ final class Population: @unchecked Sendable {
     }
 
     func paused(_ session: Session, from: Int64, to: Int64) {
-        tally.pause(of: session.plan.id, from: from, to: to)
+        guard to > from else { return }
+        tally.pause(\.pauses, of: session.plan.id, from: from, to: to)
         session.longestPause = max(session.longestPause, to - from)
     }
 
-    /// From a request to its answer, without the worker's own time.
-    func answered(_ session: Session, from: Int64, to: Int64) {
+    /// From a request to the beginning of its job.
+    func waited(_ session: Session, from: Int64, to: Int64) {
         guard to > from else { return }
-        paused(session, from: from, to: to)
+        tally.pause(\.waits, of: session.plan.id, from: from, to: to)
+        session.longestWait = max(session.longestWait, to - from)
     }
 
     /// Parked callers wait by intent: theirs is the time in which nobody in the pool's line got a worker.
     func parkedBegan(_ session: Session) {
         let now = arena.now
-        if lastParkedBegan != 0 { paused(session, from: max(lastParkedBegan, session.askedAt), to: now) }
+        if lastParkedBegan != 0 { waited(session, from: max(lastParkedBegan, session.askedAt), to: now) }
         lastParkedBegan = now
     }
 

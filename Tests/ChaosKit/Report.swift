@@ -9,13 +9,17 @@ package struct Report {
 
     private struct Sum {
         var began = 0, complete = 0, left = 0, drained = 0, unescrowed = 0, lost = 0, corrupt = 0
-        var pauses: [Int64] = []
+        var pauses: [Int64] = [], waits: [Int64] = []
     }
 
     private static func ms(_ nanoseconds: Int64) -> String { "\((nanoseconds + 500_000) / 1_000_000)" }
 
     private static func at(_ share: Double, of sorted: [Int64]) -> Int64 {
         sorted.isEmpty ? 0 : sorted[min(sorted.count - 1, Int(Double(sorted.count) * share))]
+    }
+
+    private static func three(_ sorted: [Int64]) -> String {
+        [0.5, 0.99, 1].map { ms(at($0, of: sorted)) }.joined(separator: " / ")
     }
 
     private var kinds: [(kind: Kind, sum: Sum)] {
@@ -29,16 +33,18 @@ package struct Report {
                 sum.unescrowed += line.unescrowed
                 sum.lost += line.lost
                 sum.corrupt += line.corrupt
-                sum.pauses += line.longest
+                sum.pauses += line.pauses
+                sum.waits += line.waits
             }
             sum.pauses.sort()
+            sum.waits.sort()
             return (kind, sum)
         }
     }
 
     private struct BlowSum {
         var count = 0, live = 0, lost = 0, parkedLost = 0, unescrowed = 0
-        var pauses: [Int64] = []
+        var pauses: [Int64] = [], waits: [Int64] = []
     }
 
     private var blows: [(label: String, sum: BlowSum)] {
@@ -53,29 +59,31 @@ package struct Report {
             }
             // Whoever noticed nothing paused for no time.
             sum.pauses += blow.pauses.values
-            sum.pauses += [Int64](repeating: 0, count: max(0, blow.live + blow.parked - blow.pauses.count))
+            sum.pauses += [Int64](repeating: 0, count: max(0, blow.live - blow.pauses.count))
+            sum.waits += blow.waits.values
             all[blow.label] = sum
         }
         return all.map { label, sum in
             var sum = sum
             sum.pauses.sort()
+            sum.waits.sort()
             return (label, sum)
         }.sorted { $0.label < $1.label }
     }
 
     /// Markdown.
     package var table: String {
-        var out = "| session | began | ended well | left | told of a drain | not yet in escrow | lost | wrong bytes | longest pause p50 / p99 / max, ms |\n"
-        out += "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        var out = "| session | began | ended well | left | told of a drain | not yet in escrow | lost | wrong bytes | pause p50 / p99 / max, ms | wait for a worker |\n"
+        out += "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         for (kind, sum) in kinds {
-            let pauses = [0.5, 0.99, 1].map { Self.ms(Self.at($0, of: sum.pauses)) }.joined(separator: " / ")
+            let pauses = "\(Self.three(sum.pauses)) | \(Self.three(sum.waits))"
             out += "| \(kind.rawValue) | \(sum.began) | \(sum.complete) | \(sum.left) | \(sum.drained) | \(sum.unescrowed) | \(sum.lost) | "
             out += "\(sum.corrupt) | \(pauses) |\n"
         }
-        out += "\n| blow | times | sessions at work | lost | parked callers lost | not yet in escrow | pause p50 / p99 / max, ms |\n"
-        out += "|---|---:|---:|---:|---:|---:|---:|\n"
+        out += "\n| blow | times | sessions at work | lost | parked callers lost | not yet in escrow | pause p50 / p99 / max, ms | wait for a worker |\n"
+        out += "|---|---:|---:|---:|---:|---:|---:|---:|\n"
         for (label, sum) in blows {
-            let pauses = [0.5, 0.99, 1].map { Self.ms(Self.at($0, of: sum.pauses)) }.joined(separator: " / ")
+            let pauses = "\(Self.three(sum.pauses)) | \(Self.three(sum.waits))"
             out += "| \(label) | \(sum.count) | \(sum.live) | \(sum.lost) | \(sum.parkedLost) | \(sum.unescrowed) | \(pauses) |\n"
         }
         let tallies = outcomes.map(\.single)
@@ -106,7 +114,7 @@ package struct Report {
 
     package var json: String {
         struct Pauses: Encodable { var p50: Int64, p99: Int64, max: Int64 }
-        struct Row: Encodable { var name: String, counts: [String: Int], pauseMicroseconds: Pauses }
+        struct Row: Encodable { var name: String, counts: [String: Int], pauseMicroseconds: Pauses, waitMicroseconds: Pauses }
         struct All: Encodable { var seeds: [UInt64], sessions: [Row], blows: [Row], totals: [String: Int], counters: [String: UInt64] }
         func pauses(_ sorted: [Int64]) -> Pauses {
             Pauses(p50: Self.at(0.5, of: sorted) / 1000, p99: Self.at(0.99, of: sorted) / 1000, max: (sorted.last ?? 0) / 1000)
@@ -121,14 +129,14 @@ package struct Report {
                     counts: [
                         "began": sum.began, "complete": sum.complete, "left": sum.left, "drained": sum.drained, "unescrowed": sum.unescrowed,
                         "lost": sum.lost, "corrupt": sum.corrupt,
-                    ], pauseMicroseconds: pauses(sum.pauses))
+                    ], pauseMicroseconds: pauses(sum.pauses), waitMicroseconds: pauses(sum.waits))
             },
             blows: blows.map { label, sum in
                 Row(
                     name: label,
                     counts: [
                         "times": sum.count, "live": sum.live, "lost": sum.lost, "parkedLost": sum.parkedLost, "unescrowed": sum.unescrowed,
-                    ], pauseMicroseconds: pauses(sum.pauses))
+                    ], pauseMicroseconds: pauses(sum.pauses), waitMicroseconds: pauses(sum.waits))
             },
             totals: [
                 "blows": sum(\.blows.count), "bytes": sum(\.bytes), "bytesLost": sum(\.bytesLost), "bytesDoubled": sum(\.bytesDoubled),

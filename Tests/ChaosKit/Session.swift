@@ -23,6 +23,10 @@ final class Session: Party {
         let round: Int
         /// How many times workers began it.
         var begun = 0
+        /// When the worker began to answer.
+        var answeredAt: Int64 = 0
+        /// The worker's side of it.
+        weak var visit: Visit?
         var visitDone = false
         var callerDone = false
 
@@ -43,8 +47,9 @@ final class Session: Party {
     /// A worker has begun its newest request, and since when.
     private(set) var begunAt: Int64 = 0
     private(set) var hasBegunOnce = false
-    /// The longest wait for something that was on its way, in nanoseconds.
+    /// The longest wait for bytes that were on their way, and for a worker, in nanoseconds.
     var longestPause: Int64 = 0
+    var longestWait: Int64 = 0
     private var side: Side?
     private var incoming = Incoming()
     private var isAnswered = false
@@ -102,6 +107,7 @@ final class Session: Party {
         hasBegunOnce = true
         begunAt = now
         exchange.begun += 1
+        if !plan.kind.isParked { crowd.waited(self, from: askedAt, to: now) }
         if plan.kind == .leaver {
             crowd.arena.at(now + plan.leavesAfter) { [weak self] in self?.leave() }
         }
@@ -142,7 +148,7 @@ final class Session: Party {
                 return nil
             }
         }
-        if !plan.kind.isParked { crowd.answered(self, from: askedAt + plan.work, to: now) }
+        if exchange.answeredAt != 0 { crowd.paused(self, from: exchange.answeredAt, to: now) }
         isAnswered = true
         side?.reading = exchange.down
         switch plan.kind {
@@ -216,6 +222,8 @@ final class Session: Party {
     private func endStream() {
         guard plan.kind.isTunnel, outcome == nil, isAnswered, exchange.up.isSent, sentAll, begunAt != 0 else { return }
         if plan.callerEndsFirst || finSeen { side?.halfClose() }
+        // A worker that has said its end, and whose caller has, counts as done: what it still reads, nobody can see.
+        if finSeen { exchange.visit?.bothEnded() }
         guard finSeen else { return }
         exchange.callerDone = true
         settle()

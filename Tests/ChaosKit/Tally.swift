@@ -9,9 +9,9 @@ struct Blow: Sendable {
     /// Sessions that had a worker, and callers that waited for one.
     var live = 0
     var parked = 0
-    /// The longest pause of each session that had one.
+    /// By session: the longest wait for bytes that were on their way, and for a worker.
     var pauses: [Int: Int64] = [:]
-    /// The pool's longest gap between two grants to parked callers.
+    var waits: [Int: Int64] = [:]
     var lost: [Kind: Int] = [:]
     var unescrowed = 0
 }
@@ -26,7 +26,8 @@ struct Tally: Sendable {
         var unescrowed = 0
         var lost = 0
         var corrupt = 0
-        var longest: [Int64] = []
+        var pauses: [Int64] = []
+        var waits: [Int64] = []
     }
 
     var lines: [Kind: Line] = [:]
@@ -43,8 +44,6 @@ struct Tally: Sendable {
 
     mutating func verified(_ count: Int) { bytes += count }
 
-    mutating func violation(_ what: String) { violations.append(what) }
-
     mutating func doubled(_ session: Session, _ times: Int) {
         doubledJobs += 1
         troubles.append("\(session.plan.kind.rawValue) \(session.plan.id)/\(session.exchange.round): begun \(times) times")
@@ -59,13 +58,17 @@ struct Tally: Sendable {
         }
     }
 
-    /// A wait belongs to every blow that it spans: those that fell in it or a moment before.
-    mutating func pause(of session: Int, from: Int64, to: Int64) {
+    /// A wait belongs to the first blow that it spans, or that was not over for long when it began.
+    mutating func pause(_ which: WritableKeyPath<Blow, [Int: Int64]>, of session: Int, from: Int64, to: Int64) {
         guard to - from >= 5_000_000 else { return }
+        var first: Int?
         for index in blows.indices.reversed() {
-            if blows[index].at < from - 10_000_000_000 { return }
-            guard blows[index].at <= to, blows[index].over >= from, blows[index].at >= from - 100_000_000 || blows[index].over == .max else { continue }
-            blows[index].pauses[session] = max(blows[index].pauses[session] ?? 0, to - from)
+            if blows[index].at < from - 30_000_000_000 { break }
+            let end = blows[index].over == .max ? Int64.max : blows[index].over + 100_000_000
+            if blows[index].at <= to, end >= from { first = index }
         }
+        guard let first else { return }
+        let old = blows[first][keyPath: which][session] ?? 0
+        blows[first][keyPath: which][session] = max(old, to - from)
     }
 }

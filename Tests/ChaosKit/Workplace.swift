@@ -12,7 +12,7 @@ final class Workplace {
     private let listener: Int32
     private var visits: [ObjectIdentifier: Visit] = [:]
     /// Jobs that it works on now: of visits whose connection may be gone already.
-    private(set) var running: [String] = []
+    private(set) var running: [Visit] = []
     private(set) var jobs = 0
 
     /// Listens on an address of its own in 127.0.0.0/8.
@@ -42,15 +42,16 @@ final class Workplace {
         }
     }
 
-    func began(_ job: String) {
+    func began(_ visit: Visit) {
         jobs += 1
-        running.append(job)
-        if running.count > 1 { crowd.tally.violation("worker \(index) of \(pool) has \(running.joined(separator: " and "))") }
+        running.append(visit)
+        if running.count > 1 {
+            let all = running.map(\.story).joined(separator: " and ")
+            crowd.violation("worker \(index) of \(pool) (\(address)) has \(all)")
+        }
     }
 
-    func finished(_ job: String) {
-        if let index = running.firstIndex(of: job) { running.remove(at: index) }
-    }
+    func finished(_ visit: Visit) { running.removeAll { $0 === visit } }
 
     func over(_ visit: Visit) { visits[ObjectIdentifier(visit)] = nil }
 }
@@ -69,6 +70,10 @@ final class Visit: Party {
     private var answerSent = false
     private var hasAnswered = false
     private var finSeen = false
+    private var token: String?
+    private var begunAt: Int64 = 0
+    private var finAt: Int64 = 0
+    private var brokenAt: Int64 = 0
 
     /// How long a worker goes on with a job whose connection broke.
     static let linger: Int64 = 300_000_000
@@ -79,6 +84,20 @@ final class Visit: Party {
         _ = lh_set_option(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
         _ = lh_set_option(descriptor, SOL_SOCKET, SO_SNDBUF, 128 * 1024)
         side = Side(crowd.arena, owning: descriptor, party: self)
+    }
+
+    /// For a report: what is done here, and how far it is.
+    var story: String {
+        let now = crowd.arena.now
+        func ago(_ at: Int64) -> String { at == 0 ? "-" : "\((now - at) / 1_000_000) ms" }
+        var out = "\(job) (\(plan?.kind.rawValue ?? "of a caller that was gone"), lease \(token ?? "?"), begun \(ago(begunAt)) ago"
+        if let exchange, let plan {
+            out += ", up \(exchange.up.received)/\(plan.up.total), down \(exchange.down.sent)/\(plan.down.total)"
+        }
+        if finAt != 0 { out += ", its stream ended \(ago(finAt)) ago" }
+        if brokenAt != 0 { out += ", broken off \(ago(brokenAt)) ago" }
+        if let outcome = session?.outcome { out += ", caller: \(outcome)" } else if plan != nil, session == nil { out += ", caller gone" }
+        return out + ")"
     }
 
     func received(_ bytes: UnsafeRawBufferPointer, on side: Side) {
@@ -99,20 +118,25 @@ final class Visit: Party {
         let round = isTCP ? 0 : path.count > 2 ? Int(path[2]) : nil
         job = isTCP ? "job \(id ?? "?")/0" : "job \(path.dropFirst().joined(separator: "/"))"
         isRunning = true
-        workplace.began(job)
+        begunAt = now
+        token = text.split(separator: "\r\n").first { $0.lowercased().hasPrefix("leasehold-lease:") }.map { String($0.dropFirst(17)) }
         guard let id = id.flatMap({ Int($0) }), let session = crowd.sessions[id], session.exchange.round == round else {
             // Its caller is gone: it is worked on all the same.
+            workplace.began(self)
             breakOff()
             return nil
         }
         self.session = session
         exchange = session.exchange
         plan = session.plan
+        workplace.began(self)
         if session.plan.kind.isParked, let token = Token(inHead: text) { crowd.order.served(session.plan.id, askedAt: session.askedAt, token) }
         if session.plan.kind.isParked { crowd.parkedBegan(session) }
+        session.exchange.visit = self
         session.workerBegan(at: now)
         let plan = session.plan
         side?.reading = session.exchange.up
+        session.exchange.up.reader(isReading: true, at: now)
         switch plan.kind {
         case .tunnel, .slowTunnel, .fullTunnel:
             answer("")
@@ -170,6 +194,7 @@ final class Visit: Party {
     private func answer(_ head: String) {
         guard let side, let exchange, let plan else { return }
         hasAnswered = true
+        exchange.answeredAt = crowd.arena.now
         let own = head.isEmpty ? "" : "\(head)X-Exchange: \(plan.id)/\(exchange.round)\r\n\r\n"
         side.send(own, then: exchange.down, chunked: plan.kind == .downloadChunked)
     }
@@ -183,6 +208,7 @@ final class Visit: Party {
 
     func ended(_ end: RawStream.End, on side: Side) {
         finSeen = true
+        finAt = crowd.arena.now
         if end == .fin, let plan, plan.kind.isTunnel, exchange?.up.isReceived == true {
             return endIfDone()
         }
@@ -196,12 +222,14 @@ final class Visit: Party {
         breakOff()
     }
 
+    func bothEnded() { workplace.finished(self) }
+
     private func endIfDone() {
         guard isRunning, let plan, let exchange, answerSent, exchange.up.isReceived else { return }
         if plan.kind.isTunnel && !finSeen { return }
         // The job is over before its end can be seen.
         isRunning = false
-        workplace.finished(job)
+        workplace.finished(self)
         close()
         exchange.visitDone = true
         if session?.exchange === exchange { session?.settle() }
@@ -211,9 +239,10 @@ final class Visit: Party {
     private func breakOff() {
         close()
         guard isRunning else { return }
+        brokenAt = crowd.arena.now
         crowd.arena.at(crowd.arena.now + Self.linger) { [self] in
             isRunning = false
-            workplace.finished(job)
+            workplace.finished(self)
         }
     }
 
