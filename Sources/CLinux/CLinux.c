@@ -11,27 +11,31 @@
 #endif
 
 long lh_send_descriptors(int fd, const void *bytes, size_t n, const int *descriptors, int count) {
+    return lh_send_descriptors_of(fd, bytes, n, NULL, 0, descriptors, count);
+}
+
+long lh_send_descriptors_of(int fd, const void *first, size_t n, const void *second, size_t m, const int *descriptors, int count) {
     union {
         char bytes[CMSG_SPACE(253 * sizeof(int))];
         struct cmsghdr align;
     } control;
-    struct iovec iov = {(void *)bytes, n};
-    struct msghdr m;
+    struct iovec iov[2] = {{(void *)first, n}, {(void *)second, m}};
+    struct msghdr h;
     if (count < 0 || count > 253) return -EINVAL;
-    memset(&m, 0, sizeof m);
-    m.msg_iov = &iov;
-    m.msg_iovlen = 1;
+    memset(&h, 0, sizeof h);
+    h.msg_iov = iov;
+    h.msg_iovlen = m > 0 ? 2 : 1;
     if (count > 0) {
-        m.msg_control = control.bytes;
-        m.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
-        memset(control.bytes, 0, m.msg_controllen);
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        h.msg_control = control.bytes;
+        h.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
+        memset(control.bytes, 0, h.msg_controllen);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&h);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
         c->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
         memcpy(CMSG_DATA(c), descriptors, (size_t)count * sizeof(int));
     }
-    return LH_RESULT(sendmsg(fd, &m, MSG_NOSIGNAL));
+    return LH_RESULT(sendmsg(fd, &h, MSG_NOSIGNAL));
 }
 
 long lh_receive_descriptors(int fd, void *bytes, size_t n, int *descriptors, int room, int *received, int *truncated) {

@@ -12,6 +12,16 @@ extension Keeper {
         case closeDispatcher(DispatcherID, CloseReason)
         /// `roster` has changed; it must be on disk before anything that follows is sent.
         case rosterChanged
+        /// Everything that a dead process has in escrow goes to the new one in its seat, followed by ``Adoption/end``.
+        case handOver(from: InstanceID, to: InstanceID, DispatcherID)
+        /// The lease is over: its worker's descriptor leaves escrow.
+        case closeWorker(InstanceID, LeaseID)
+        /// The lease is over and nobody says how: its worker's connection is cut, whoever else holds it, and its caller's.
+        case fence(InstanceID, LeaseID)
+        /// From now on the callers of this dead process's tickets are watched: see ``Keeper/Input/callerLeft(_:_:)``.
+        case watchCallers(InstanceID)
+        /// What a dead process still has in escrow is cut: nobody adopts it any more.
+        case dropEscrow(InstanceID)
         /// How many endpoints or pools an operator's verb applied to; exactly one for each verb.
         case operated(count: UInt32)
         /// Something to log or count.
@@ -68,6 +78,10 @@ public enum Notice: Sendable, Hashable {
     /// A lease was asserted on an endpoint that no source names.
     case unknownEndpoint(EndpointID, LeaseID)
     case ignored(Race)
+    /// A successor in the seat asserted a lease of its predecessor.
+    case adopted(LeaseID)
+    /// A lease was asserted that is over, or another's.
+    case revoked(LeaseID)
     /// Endpoints and assertions are complete: granting begins.
     case recovered(after: Duration)
 
@@ -77,8 +91,16 @@ public enum Notice: Sendable, Hashable {
         case dialFailed(DialFailure)
         /// The holder's death was proven.
         case holderDied
-        /// The holder has connected again and did not assert it.
+        /// The holder has connected again, or its successor has, and did not assert it.
         case unaccounted
+
+        /// Whether its holder said how it ended.
+        var isAccounted: Bool {
+            switch self {
+            case .released, .dialFailed: true
+            case .holderDied, .unaccounted: false
+            }
+        }
     }
 
     /// Why an endpoint was set aside.
@@ -106,6 +128,8 @@ public enum Notice: Sendable, Hashable {
         case lateRemove
         /// A pool that nothing names.
         case unknownPool
+        /// A worker was put into escrow for a lease that is over.
+        case lateEscrow
 
         public var name: String {
             switch self {
@@ -116,6 +140,7 @@ public enum Notice: Sendable, Hashable {
             case .lateLinkEnd: "late-link-end"
             case .lateRemove: "late-remove"
             case .unknownPool: "unknown-pool"
+            case .lateEscrow: "late-escrow"
             }
         }
     }

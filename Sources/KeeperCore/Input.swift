@@ -42,9 +42,12 @@ extension Keeper {
         case dispatcherConnected(DispatcherID, instance: InstanceID, seat: String)
         /// The link is over; its process may live. Its tickets are suspended, its leases stay.
         case dispatcherLinkEnded(DispatcherID)
-        /// Proof of death (a pidfd). What the process said before must have been handed in before this.
+        /// Proof of death (a pidfd). What the process said before must have been handed in before this, and what of its tickets nobody can
+        /// adopt.
         case dispatcherDied(InstanceID)
         case request(DispatcherID, LeasingRequest)
+        /// A waiting caller of a dead process has hung up, or is not in escrow: nobody can adopt it.
+        case callerLeft(InstanceID, TicketID)
         case endpoints(EndpointsMessage)
         /// The link to the watcher ended: an unfinished snapshot is dropped, everything known stays.
         case endpointsLost

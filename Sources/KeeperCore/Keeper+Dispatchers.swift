@@ -7,7 +7,7 @@ extension Keeper {
     /// The dispatchers that are believed alive, and those that died a moment ago with leases: what has to be on disk to recover after
     /// our own start.
     public var roster: [RosterEntry] {
-        dispatcherOrder.filter { dispatchers[$0].phase != .dead || dispatchers[$0].graceUntil != .never }
+        dispatcherOrder.filter { dispatchers[$0].phase != .dead || dispatchers[$0].graceUntil != .never || !dispatchers[$0].leases.isEmpty }
             .map { RosterEntry(instance: dispatchers[$0].instance, seat: dispatchers[$0].seat) }
     }
 
@@ -28,7 +28,7 @@ extension Keeper {
     }
 
     /// By process; there are few.
-    private func dispatcher(_ instance: InstanceID) -> Slot {
+    func dispatcher(_ instance: InstanceID) -> Slot {
         dispatcherOrder.first { dispatchers[$0].instance == instance } ?? .null
     }
 
@@ -36,14 +36,26 @@ extension Keeper {
         _ link: DispatcherID, _ instance: InstanceID, _ seat: String, at now: Instant, _ actions: inout [Action]
     ) {
         var d = dispatcher(instance)
+        var isHeir = false
         if d == .null {
             d = addDispatcher(DispatcherRecord(instance: instance, seat: seat, phase: .asserting))
             actions.append(.rosterChanged)
+            let predecessor = estate(in: seat)
+            if predecessor != .null {
+                isHeir = true
+                actions.append(.handOver(from: dispatchers[predecessor].instance, to: instance, link))
+                inherit(from: predecessor, d, at: now, &actions)
+            }
         } else {
             switch dispatchers[d].phase {
             case .dead: return actions.append(.closeDispatcher(link, .dead))
             case .asserting, .up: fault(d, .superseded, at: now, &actions)
             case .expected, .away: break
+            }
+            // Its link broke before it had asserted what it inherited: it may not have got all of it.
+            if dispatchers[d].adoptUntil != .never {
+                isHeir = true
+                actions.append(.handOver(from: instance, to: instance, link))
             }
         }
         dispatchers[d].phase = .asserting
@@ -51,6 +63,7 @@ extension Keeper {
         dispatchers[d].assertion &+= 1
         if isRecovering { dispatchers[d].blocksRecovery = true }
         linkSlots.insert(link.rawValue, d)
+        if !isHeir { actions.append(.reply(link, .adopt(.end))) }
     }
 
     mutating func linkEnded(_ link: DispatcherID, at now: Instant, _ actions: inout [Action]) {
@@ -73,59 +86,20 @@ extension Keeper {
         linkEnded(link, at: now, &actions)
     }
 
-    mutating func died(_ instance: InstanceID, at now: Instant, _ actions: inout [Action]) {
-        let d = dispatcher(instance)
-        guard d != .null, dispatchers[d].phase != .dead else { return ignore(.lateLinkEnd, &actions) }
-        if let link = dispatchers[d].link { linkEnded(link, at: now, &actions) }
-        dispatchers[d].phase = .dead
-        while dispatchers[d].tickets.head != .null {
-            let t = dispatchers[d].tickets.head
-            let (pool, arrival) = (pools[tickets[t].pool].policy.id, tickets[t].arrival)
-            forget(t)
-            actions.append(.notice(.gone(pool, held: now - arrival)))
-        }
-        dispatchers[d].leasesUntil = now + parameters.adoptWithin
-        if dispatchers[d].blocksRecovery || !dispatchers[d].leases.isEmpty {
-            dispatchers[d].graceUntil = now + parameters.recoveryGrace
-        } else {
-            actions.append(.rosterChanged)
-        }
-        dispatcherTimer(d, at: now, &actions)
-    }
-
-    /// What the death of a dispatcher leaves to be done, as its times come.
-    mutating func dispatcherTimer(_ d: Slot, at now: Instant, _ actions: inout [Action]) {
-        if dispatchers[d].leasesUntil <= now {
-            dispatchers[d].leasesUntil = .never
-            while dispatchers[d].leases.head != .null { close(dispatchers[d].leases.head, .holderDied, at: now, &actions) }
-        }
-        if dispatchers[d].graceUntil <= now {
-            dispatchers[d].graceUntil = .never
-            dispatchers[d].blocksRecovery = false
-            actions.append(.rosterChanged)
-        }
-        let next = min(dispatchers[d].leasesUntil, dispatchers[d].graceUntil)
-        timers.set(Timer.dispatcher.number(d), to: next)
-        if next == .never {
-            dispatchers[d].ticketSlots = SlotTable()
-            dispatchers.remove(d)
-            dispatcherOrder.removeAll { $0 == d }
-        }
-        recoverIfComplete(at: now, &actions)
-    }
-
     /// A lease that its holder tells again: known, from before our start, or not its own any more.
     mutating func leaseAsserted(_ asserted: AssertedLease, by d: Slot, at now: Instant, _ actions: inout [Action]) {
         let known = slot(of: asserted.lease)
         if known != .null, leases[known].dispatcher == d {
+            if leases[known].told == 0 { actions.append(.notice(.adopted(asserted.lease))) }
             leases[known].told = dispatchers[d].assertion
             if asserted.isEnding, !leases[known].isEnding { leaseEnding(asserted.lease, by: d, at: now, &actions) }
             return
         }
         let isOver = asserted.lease.epoch == parameters.epoch && asserted.lease <= latest
         if known != .null || isOver {
-            guard let link = dispatchers[d].link else { return }
-            return actions.append(.reply(link, .revoke(asserted.lease)))
+            actions.append(.notice(.revoked(asserted.lease)))
+            if let link = dispatchers[d].link { actions.append(.reply(link, .revoke(asserted.lease))) }
+            return
         }
         if asserted.lease > latest {
             // Our epoch file was lost: tokens must go on growing all the same.
@@ -162,6 +136,7 @@ extension Keeper {
         guard dispatchers[d].phase == .asserting else { return }
         dispatchers[d].phase = .up
         dispatchers[d].blocksRecovery = false
+        setAdoption(d, until: .never)
         let assertion = dispatchers[d].assertion
         for l in dispatchers[d].leases.slots(leaseLinks) where leases[l].told != assertion {
             close(l, .unaccounted, at: now, &actions)

@@ -40,12 +40,14 @@ extension Keeper {
                 if lease.isEnding { openLeases[lease.endpoint, default: (0, 0, 0)].ending += 1 }
                 if lease.isProbe { openLeases[lease.endpoint, default: (0, 0, 0)].probes += 1 } else { jobs[lease.pool, default: 0] += 1 }
                 precondition(member(of: lease.endpoint, in: lease.pool) != .null, "a leased endpoint has left its pool")
+                precondition(dispatcher.phase != .dead || lease.isEscrowed, "a dead process holds a lease that nobody can adopt")
                 leaseCount += 1
             }
             for t in dispatcher.tickets.slots(tickets.ownerLinks) {
                 precondition(
                     tickets[t].dispatcher == d && dispatcher.ticketSlots[tickets[t].id.rawValue] == t, "a ticket is not found by its id")
                 precondition(tickets[t].place == .suspended || dispatcher.phase == .up, "a ticket waits for a dispatcher that is not up")
+                precondition(dispatcher.phase != .dead || dispatcher.adoptUntil != .never, "a ticket waits for a process that nobody succeeds")
                 waiting[tickets[t].pool, default: 0] += 1
                 ticketCount += 1
             }

@@ -86,6 +86,7 @@ extension Keeper {
         endpoints[e].used -= 1
         if leases[l].isEnding { endpoints[e].ending -= 1 }
         if isProbe { endpoints[e].probes -= 1 } else { pools[p].state.leases &-= 1 }
+        if leases[l].isEscrowed { actions.append(end.isAccounted ? .closeWorker(dispatchers[d].instance, id) : .fence(dispatchers[d].instance, id)) }
         leases.remove(l)
         touch(p)
         actions.append(.notice(.leaseEnded(id, pools[p].policy.id, endpoints[e].id, end, lasted: lasted)))

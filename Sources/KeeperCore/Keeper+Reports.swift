@@ -29,6 +29,8 @@ public struct LeaseReport: Hashable, Sendable {
     public var age: Duration
     public var isEnding: Bool
     public var isProbe: Bool
+    /// Its worker's connection is in escrow.
+    public var isEscrowed: Bool
 }
 
 /// One waiting job.
@@ -84,7 +86,8 @@ extension Keeper {
                 return LeaseReport(
                     lease: lease.id, pool: pools[lease.pool].policy.id, endpoint: endpoints[lease.endpoint].id,
                     address: m == .null ? nil : members[m].address, seat: dispatchers[d].seat, instance: dispatchers[d].instance,
-                    age: now - lease.since, isEnding: lease.isEnding, isProbe: lease.isProbe)
+                    age: now - lease.since, isEnding: lease.isEnding, isProbe: lease.isProbe,
+                    isEscrowed: lease.isEscrowed)
             }
         }
     }

@@ -48,6 +48,7 @@ extension Keeper {
         }
         // Our own memory of its arrival is better than the age, which has travelled.
         tickets[known].told = dispatchers[d].assertion
+        tickets[known].connection = ticket.connection
         tickets[known].budget = ownBudget
         tickets[known].isRequeued = ticket.isRequeued
     }
@@ -63,7 +64,7 @@ extension Keeper {
         sequence += 1
         let t = tickets.insert(
             TicketRecord(
-                id: ticket.id, arrival: arrival, sequence: sequence, budget: ownBudget, pool: p, dispatcher: d, place: .suspended,
+                id: ticket.id, connection: ticket.connection, arrival: arrival, sequence: sequence, budget: ownBudget, pool: p, dispatcher: d, place: .suspended,
                 isRequeued: ticket.isRequeued, urgency: ticket.urgency, told: dispatchers[d].assertion, bytes: ticket.bytes))
         dispatchers[d].ticketSlots.insert(ticket.id.rawValue, t)
         dispatchers[d].tickets.append(t, &tickets.ownerLinks)

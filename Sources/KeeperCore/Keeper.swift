@@ -108,6 +108,7 @@ public struct Keeper: Sendable {
         if nextWake <= now { runTimers(at: now, &actions) }
         switch input {
         case .request(let link, let request): requested(request, by: link, at: now, &actions)
+        case .callerLeft(let instance, let ticket): callerLeft(ticket, of: instance, at: now, &actions)
         case .endpoints(let message): told(message, at: now, &actions)
         case .endpointsLost: staged = nil
         case .scaling(let request): scalingRequested(request, at: now, &actions)
@@ -136,6 +137,8 @@ public struct Keeper: Sendable {
         case .release(let lease, let outcome): leaseReturned(lease, .released(outcome), by: d, at: now, &actions)
         case .assertLease(let lease): leaseAsserted(lease, by: d, at: now, &actions)
         case .asserted: asserted(by: d, at: now, &actions)
+        case .escrow(.worker(let worker)): workerEscrowed(worker.lease, by: d, &actions)
+        case .escrow(.records), .escrow(.pipes), .escrow(.caller), .escrow(.callerGone): break
         }
     }
 

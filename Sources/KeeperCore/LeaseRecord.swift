@@ -6,10 +6,12 @@ struct LeaseRecord: Sendable {
     var pool: Slot
     var endpoint: Slot
     var dispatcher: Slot
-    /// The assertion of its dispatcher that named it last.
+    /// The assertion of its dispatcher that named it last; 0 for one that was inherited and not named since.
     var told: UInt32
     var isEnding = false
     var isProbe: Bool
+    /// Its worker's connection is in escrow.
+    var isEscrowed = false
     var since: Instant
     /// The job that it was granted to, and when that arrived; unknown for a probe and after an assertion.
     var job: JobPlace?
@@ -32,8 +34,8 @@ struct DispatcherRecord: Sendable {
         case up
         /// No link, but no proof of death: leases kept, tickets suspended. Leaves to asserting, dead.
         case away
-        /// Its death is proven; here until its leases have ended, and on the roster while its workers may still be at its jobs. Leaves
-        /// to gone.
+        /// Its death is proven. Here until the next process in its seat inherits, or `adoptUntil`; and on the roster while its workers may
+        /// still be at its jobs. Leaves to gone.
         case dead
     }
 
@@ -48,8 +50,8 @@ struct DispatcherRecord: Sendable {
     var returned: JobPlace?
     /// Recovery waits for it.
     var blocksRecovery = false
-    /// When its leases end, once it is dead.
-    var leasesUntil = Instant.never
+    /// Once it is dead: until when what it leaves can be inherited. Of one that lives: until when it may assert what it has inherited.
+    var adoptUntil = Instant.never
     /// Once it is dead and held leases, or may have: until then its workers may still be at its jobs. Recovery waits as long, ours or
     /// that of a successor.
     var graceUntil = Instant.never

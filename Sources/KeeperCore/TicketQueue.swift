@@ -13,6 +13,7 @@ struct TicketRecord: Sendable {
     }
 
     var id: TicketID
+    var connection: ConnectionID
     var arrival: Instant
     var sequence: UInt64
     /// Nanoseconds from arrival; negative takes the pool's.
@@ -22,7 +23,7 @@ struct TicketRecord: Sendable {
     var place: Place
     var isRequeued: Bool
     var urgency: Urgency
-    /// The assertion of its dispatcher that named it last.
+    /// The assertion of its dispatcher that named it last; 0 for one that was inherited and not named since.
     var told: UInt32
     var bytes: UInt32
 

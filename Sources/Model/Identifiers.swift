@@ -116,6 +116,21 @@ extension LeaseID: LosslessStringConvertible {
     }
 }
 
+/// A connection as its dispatcher names it: slot and generation, so that a stale name is noticed. It keeps its name when the next process
+/// in the seat adopts it.
+public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
+    public var slot: UInt32
+    public var generation: UInt32
+
+    @inlinable public init(slot: UInt32, generation: UInt32) {
+        self.slot = slot
+        self.generation = generation
+    }
+
+    /// No connection: never in escrow.
+    @inlinable public static var none: ConnectionID { ConnectionID(slot: .max, generation: 0) }
+}
+
 /// A job's place in line as its dispatcher names it: unique within one dispatcher instance.
 public struct TicketID: Hashable, Sendable, Comparable {
     public var rawValue: UInt64

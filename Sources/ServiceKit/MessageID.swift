@@ -16,6 +16,7 @@ public enum MessageID {
     public static let workerStarted = "6f0e4b0c1d4c4a7b9a51c0ad0b6a110e"
     public static let workerExited = "6f0e4b0c1d4c4a7b9a51c0ad0b6a110f"
     public static let portTaken = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1110"
+    public static let fenced = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1130"
     public static let fileMended = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1120"
     public static let sourceProblem = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1121"
     public static let stateNotSaved = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1122"

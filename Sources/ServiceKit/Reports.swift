@@ -107,9 +107,12 @@ public struct LeaseReport: Codable, Hashable, Sendable {
     public var ending: Bool
     /// A health probe of ours.
     public var probe: Bool
+    /// Its connections are in escrow: it outlives its dispatcher.
+    public var escrowed: Bool
 
     public init(
-        lease: LeaseID, pool: String, endpoint: String, address: SocketAddress?, seat: String, age: Duration, ending: Bool, probe: Bool
+        lease: LeaseID, pool: String, endpoint: String, address: SocketAddress?, seat: String, age: Duration, ending: Bool, probe: Bool,
+        escrowed: Bool
     ) {
         self.lease = lease.description
         self.pool = pool
@@ -119,6 +122,7 @@ public struct LeaseReport: Codable, Hashable, Sendable {
         ageMs = Int(age.milliseconds)
         self.ending = ending
         self.probe = probe
+        self.escrowed = escrowed
     }
 }
 

@@ -57,7 +57,10 @@ public final class Service {
 
     /// Reads the configuration, joins the journal or the terminal, and opens the control edge. Exits with 78 and the reasons when the
     /// configuration is wrong.
-    public init(_ name: ProcessName, configurationPath: String, logLevel: Logger.Level) throws(SystemError) {
+    /// With `acceptsDescriptors`, peers are told how many descriptors they may send.
+    public init(
+        _ name: ProcessName, configurationPath: String, logLevel: Logger.Level, acceptsDescriptors: Bool = false
+    ) throws(SystemError) {
         self.name = name
         self.configurationPath = configurationPath
         _ = lh_ignore_sigpipe()
@@ -67,7 +70,7 @@ public final class Service {
         seat = ProcessInfo.processInfo.environment["LEASEHOLD_SEAT"] ?? "0"
         configuration = Service.loadOrExit(configurationPath)
         loop = try Loop()
-        outbox = Outbox(loop: loop)
+        outbox = Outbox(loop: loop, descriptorBudget: acceptsDescriptors ? Service.descriptorBudget(of: descriptorLimit) : 0)
         onTerminate = { _ in }
         onHandOver = {}
         let loop = self.loop
@@ -92,11 +95,14 @@ public final class Service {
         }
     }
 
+    /// What a process with this limit on descriptors (RLIMIT_NOFILE) takes from its peers: all but a reserve for its own.
+    public static func descriptorBudget(of limit: Int) -> UInt32 { UInt32(clamping: limit - min(1024, limit / 2)) }
+
     // MARK: Edges
 
     /// Threads of one process are instances of their own: `thread` counts from 0.
     public func hello(_ edge: Edge, seat: String? = nil, thread: Int = 0) -> Hello {
-        Hello(edge: edge, seat: seat ?? self.seat, instance: instance &+ UInt64(thread), descriptorBudget: outbox.descriptorBudget)
+        Hello(edge: edge, seat: seat ?? self.seat, instance: instance &+ UInt64(thread), descriptorBudget: edge.carriesDescriptors ? outbox.descriptorBudget : 0)
     }
 
     public func socketPath(_ edge: Edge) -> String { "\(configuration.runtimeDirectory)/\(edge.name).sock" }

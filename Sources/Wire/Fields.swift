@@ -16,6 +16,21 @@ extension ByteWriter {
         integer(id.counter)
     }
 
+    mutating func connection(_ id: ConnectionID) {
+        integer(id.slot)
+        integer(id.generation)
+    }
+
+    mutating func asserted(_ asserted: AssertedLease) {
+        lease(asserted.lease)
+        pool(asserted.pool)
+        endpoint(asserted.endpoint)
+        address(asserted.address)
+        duration(asserted.age)
+        flag(asserted.isEnding)
+        flag(asserted.isProbe)
+    }
+
     mutating func duration(_ value: Duration) { integer(UInt64(clamping: value.microseconds)) }
 
     mutating func address(_ address: SocketAddress) {
@@ -48,6 +63,20 @@ extension ByteReader {
     mutating func ticket() throws(WireError) -> TicketID { TicketID(rawValue: try integer()) }
     mutating func endpoint() throws(WireError) -> EndpointID { EndpointID(high: try integer(), low: try integer()) }
     mutating func lease() throws(WireError) -> LeaseID { LeaseID(epoch: try integer(), counter: try integer()) }
+
+    mutating func connection() throws(WireError) -> ConnectionID { ConnectionID(slot: try integer(), generation: try integer()) }
+
+    mutating func assertedLease() throws(WireError) -> AssertedLease {
+        AssertedLease(
+            lease: try lease(), pool: try pool(), endpoint: try endpoint(), address: try address(), age: try duration("age"),
+            isEnding: try flag("ending"), isProbe: try flag("probe"))
+    }
+
+    mutating func pipe() throws(WireError) -> UInt32 {
+        let index = try integer(UInt32.self)
+        guard index < Bounds.pipes else { throw .tooLong(field: "pipe", count: Int(clamping: index)) }
+        return index
+    }
 
     /// At most a year: no age or budget of ours is longer, and sums of them cannot overflow.
     mutating func duration(_ field: StaticString) throws(WireError) -> Duration {

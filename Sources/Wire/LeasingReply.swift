@@ -67,6 +67,7 @@ public enum LeasingReply: WireMessage {
     case probe(Probe)
     /// The lease is not this dispatcher's any more: cut the session. (An assertion that lost, or a fence.)
     case revoke(LeaseID)
+    case adopt(Adoption)
 
     public func encode(into writer: inout ByteWriter) {
         switch self {
@@ -97,6 +98,9 @@ public enum LeasingReply: WireMessage {
         case .revoke(let lease):
             writer.integer(UInt8(4))
             writer.lease(lease)
+        case .adopt(let adoption):
+            writer.integer(UInt8(5))
+            adoption.encode(into: &writer)
         }
     }
 
@@ -124,6 +128,7 @@ public enum LeasingReply: WireMessage {
                     lease: try reader.lease(), pool: try reader.pool(), endpoint: try reader.endpoint(), address: try reader.address(),
                     timeout: try reader.duration("timeout")))
         case 4: return .revoke(try reader.lease())
+        case 5: return .adopt(try Adoption.decode(from: &reader))
         case let tag: throw .unknownValue(field: "leasing reply", value: UInt64(tag))
         }
     }

@@ -3,6 +3,8 @@ import Model
 /// A job's place in line, from its dispatcher to the pool-keeper.
 public struct Ticket: Hashable, Sendable {
     public var id: TicketID
+    /// The caller whose job it is.
+    public var connection: ConnectionID
     public var pool: PoolID
     /// Since the job arrived. A job that was requeued, or is told again after a reconnect, keeps its age.
     public var age: Duration
@@ -19,10 +21,11 @@ public struct Ticket: Hashable, Sendable {
     public var isRequeued: Bool
 
     public init(
-        id: TicketID, pool: PoolID, age: Duration = .zero, budget: Duration? = nil, urgency: Urgency = .standard, tenant: String = "",
-        affinity: String = "", bytes: UInt32 = 0, isRequeued: Bool = false
+        id: TicketID, connection: ConnectionID = .none, pool: PoolID, age: Duration = .zero, budget: Duration? = nil,
+        urgency: Urgency = .standard, tenant: String = "", affinity: String = "", bytes: UInt32 = 0, isRequeued: Bool = false
     ) {
         self.id = id
+        self.connection = connection
         self.pool = pool
         self.age = age
         self.budget = budget
@@ -62,8 +65,9 @@ public struct AssertedLease: Hashable, Sendable {
 
 /// Dispatcher → pool-keeper.
 ///
-/// On connect a dispatcher sends `assertLease` for each lease, `ticket` for each waiting job (oldest first), then
-/// `asserted`; nothing of an earlier connection counts. A lease that ended by a cut within the last quarantine is
+/// On connect a dispatcher waits for ``Adoption/end``. Then it sends what is in escrow beside leases (records, pipes, callers), but for what
+/// it has just adopted; `assertLease` for each lease, followed by its worker's escrow; `ticket` for each waiting job (oldest first); and
+/// `asserted`. Nothing of an earlier connection counts. A lease that ended by a cut within the last quarantine is
 /// asserted as well, and released again behind `asserted`: its first release may have been lost.
 public enum LeasingRequest: WireMessage {
     case ticket(Ticket)
@@ -80,12 +84,19 @@ public enum LeasingRequest: WireMessage {
     case assertLease(AssertedLease)
     /// Everything that this dispatcher holds has been told.
     case asserted
+    case escrow(Escrow)
+
+    /// How many descriptors come with the message.
+    public var descriptors: Int {
+        if case .escrow(let escrow) = self { escrow.descriptors } else { 0 }
+    }
 
     public func encode(into writer: inout ByteWriter) {
         switch self {
         case .ticket(let ticket):
             writer.integer(UInt8(1))
             writer.ticket(ticket.id)
+            writer.connection(ticket.connection)
             writer.pool(ticket.pool)
             writer.duration(ticket.age)
             writer.flag(ticket.budget != nil)
@@ -114,15 +125,12 @@ public enum LeasingRequest: WireMessage {
             writer.integer(outcome.rawValue)
         case .assertLease(let asserted):
             writer.integer(UInt8(7))
-            writer.lease(asserted.lease)
-            writer.pool(asserted.pool)
-            writer.endpoint(asserted.endpoint)
-            writer.address(asserted.address)
-            writer.duration(asserted.age)
-            writer.flag(asserted.isEnding)
-            writer.flag(asserted.isProbe)
+            writer.asserted(asserted)
         case .asserted:
             writer.integer(UInt8(8))
+        case .escrow(let escrow):
+            writer.integer(UInt8(9))
+            escrow.encode(into: &writer)
         }
     }
 
@@ -130,6 +138,7 @@ public enum LeasingRequest: WireMessage {
         switch try reader.integer(UInt8.self) {
         case 1:
             let id = try reader.ticket()
+            let connection = try reader.connection()
             let pool = try reader.pool()
             let age = try reader.duration("age")
             let budget: Duration? = try reader.flag("has budget") ? try reader.duration("budget") : nil
@@ -139,19 +148,16 @@ public enum LeasingRequest: WireMessage {
             }
             return .ticket(
                 Ticket(
-                    id: id, pool: pool, age: age, budget: budget, urgency: urgency, tenant: try reader.string("tenant"),
-                    affinity: try reader.string("affinity"), bytes: try reader.integer(), isRequeued: try reader.flag("requeued")))
+                    id: id, connection: connection, pool: pool, age: age, budget: budget, urgency: urgency,
+                    tenant: try reader.string("tenant"), affinity: try reader.string("affinity"), bytes: try reader.integer(), isRequeued: try reader.flag("requeued")))
         case 2: return .cancel(try reader.ticket())
         case 3: return .unused(try reader.lease())
         case 4: return .dialFailed(try reader.lease(), try reader.byte(DialFailure.self, "dial failure"))
         case 5: return .ending(try reader.lease())
         case 6: return .release(try reader.lease(), try reader.byte(Outcome.self, "outcome"))
-        case 7:
-            return .assertLease(
-                AssertedLease(
-                    lease: try reader.lease(), pool: try reader.pool(), endpoint: try reader.endpoint(), address: try reader.address(),
-                    age: try reader.duration("age"), isEnding: try reader.flag("ending"), isProbe: try reader.flag("probe")))
+        case 7: return .assertLease(try reader.assertedLease())
         case 8: return .asserted
+        case 9: return .escrow(try Escrow.decode(from: &reader))
         case let tag: throw .unknownValue(field: "leasing request", value: UInt64(tag))
         }
     }

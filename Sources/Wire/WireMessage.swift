@@ -15,6 +15,9 @@ public enum Edge: UInt8, Sendable, Hashable, CaseIterable {
     case scaling
     case control
 
+    /// Whether packets of this edge may carry descriptors; elsewhere the kernel closes what comes.
+    public var carriesDescriptors: Bool { self == .leasing }
+
     /// The name in journals, counters and socket files.
     public var name: String {
         switch self {

@@ -29,7 +29,8 @@ struct Caller: ~Copyable {
     var traits: CallerTraits = []
     /// How the request's body ends.
     var framing = BodyFraming.none
-    /// Bytes of the head at the front of the socket; 0 once they left it.
+    /// Bytes of the head at the front of the socket; 0 once they left it. They stay until the body moves or the response has begun, so that
+    /// a job that goes back in line can be read again, also by a successor.
     var headLength: UInt32 = 0
     /// Bytes of our own for this caller: an answer, or the rest of a response head that its socket did not take.
     var outgoing: Bytes?
@@ -46,6 +47,10 @@ struct Caller: ~Copyable {
     var isShut = false
     /// What the wheel's deadline means.
     var deadline = CallerDeadline.none
+    /// The pool-keeper has a duplicate.
+    var isEscrowed = false
+    /// Counts this connection's jobs: see ``CallerRecord/serial``.
+    var serial: UInt32 = 0
 }
 
 /// What a caller's deadline is for.
@@ -72,6 +77,11 @@ struct SocketFlags {
     var broken = false
     /// EPOLLOUT is part of the registered interest.
     var watchesWrites = false
+    /// Our own FIN was sent (shutdown): closing alone says nothing while a duplicate lives.
+    var isEnded = false
+    /// Bytes that were taken off the socket, and that the socket took, since the connection was made.
+    var taken: UInt64 = 0
+    var given: UInt64 = 0
 }
 
 /// A right-sized block of bytes with an offset: what is left to send. 16 bytes, because every caller has two.

@@ -61,10 +61,15 @@ extension DispatchLoop {
         caller.pointee.worker = -1
         caller.pointee.peer = rule.http.trust.peer(address)
         caller.pointee.pool = rule.pool
+        caller.pointee.headLength = 0
+        caller.pointee.serial = 0
         caller.pointee.state = .idle
         let configuration = rule.configuration
         let expectsProxy = configuration.proxyProtocol.accept && rule.http.trust.trusts(address)
         if expectsProxy { caller.pointee.state = .proxyHeader }
+        if configuration.proxyProtocol.accept { records.setPeer(nil, caller: slot) }
+        note(newCaller: slot)
+        escrow(caller: slot)
         let added = loop.add(
             raw, LH_EPOLLIN | LH_EPOLLRDHUP | LH_EPOLLET, kind: callerKind, payload: payload(slot, caller.pointee.generation))
         guard added >= 0 else { return freeCaller(slot) }
@@ -86,11 +91,13 @@ extension DispatchLoop {
             counters.refusals[Int(Reason.badRequest.rawValue)] += 1
             resetCaller(slot)
         case .header(let header):
-            _ = lh_recv(caller.pointee.descriptor.raw, nil, header.length, Int32(MSG_TRUNC))
             let rule = rules.listeners[Int(caller.pointee.listener)]
             // The caller behind the balancer is believed for what it is itself, not for whom it came through.
             if let source = header.source { caller.pointee.peer = rule.http.trust.peer(source) }
+            records.setPeer(caller.pointee.peer, caller: slot)
+            takeOff(caller: slot, header.length)
             caller.pointee.state = .idle
+            note(caller: slot, .idle)
             caller.pointee.socket.readable = true
             if !rule.isHTTP && rule.configuration.askAfter == .accept {
                 park(slot, JobRequest(pool: rules.pools[Int(rule.pool)].id))
@@ -123,6 +130,7 @@ extension DispatchLoop {
         owners[Int(id.slot)] = slot
         caller.pointee.job = id
         caller.pointee.state = .parked
+        note(parked: slot)
         counters.jobs += 1
         if caller.pointee.head != nil {
             setDeadline(caller: slot, .shrink, .milliseconds(250))
@@ -167,6 +175,13 @@ extension DispatchLoop {
         return UnsafeRawBufferPointer(rebasing: scratch[..<count])
     }
 
+    /// Takes bytes that were looked at off the caller's socket.
+    func takeOff(caller slot: Int32, _ count: Int) {
+        let caller = callers[slot]
+        _ = lh_recv(caller.pointee.descriptor.raw, nil, count, Int32(MSG_TRUNC))
+        caller.pointee.socket.taken &+= UInt64(count)
+    }
+
     // MARK: Ends of callers
 
     /// Closes without a word: the caller left, or there is nothing to say.
@@ -177,13 +192,17 @@ extension DispatchLoop {
         counters.cuts += 1
         // ENOTCONN: it was reset already.
         _ = lh_disconnect(callers[slot].pointee.descriptor.raw)
+        callers[slot].pointee.socket.isEnded = true
         freeCaller(slot)
     }
 
     func freeCaller(_ slot: Int32) {
         let caller = callers[slot]
         guard caller.pointee.state != .none else { return }
+        end(&caller.pointee.socket, caller.pointee.descriptor.raw, isEscrowed: caller.pointee.isEscrowed)
+        note(caller: slot, .none)
         loop.remove(caller.pointee.descriptor.raw)
+        if caller.pointee.isEscrowed { forgetEscrow(caller: slot) }
         caller.pointee.descriptor.close()
         clearDeadline(caller: slot)
         caller.pointee.outgoing?.free()

@@ -19,9 +19,11 @@ extension DispatchLoop {
         var sink = ByteSink(output)
         answer.write(into: &sink)
         if caller.pointee.outgoing == nil {
+            note(answering: slot, answer, length: sink.count)
             let sent = lh_send(caller.pointee.descriptor.raw, output.baseAddress, sink.count, 0)
             if sent < 0 && sent != Int(-EAGAIN) { return freeCaller(slot) }
             let taken = max(0, sent)
+            caller.pointee.socket.given &+= UInt64(taken)
             if taken < sink.count {
                 caller.pointee.outgoing = Bytes(UnsafeRawBufferPointer(rebasing: output[taken..<sink.count]))
                 caller.pointee.socket.writable = false
@@ -32,9 +34,7 @@ extension DispatchLoop {
         }
         if answer.keepsCaller {
             // Only after a request without a body: its head is all that must leave the socket.
-            if caller.pointee.headLength > 0 {
-                _ = lh_recv(caller.pointee.descriptor.raw, nil, Int(caller.pointee.headLength), Int32(MSG_TRUNC))
-            }
+            takeHead(slot)
             armWrites(slot)
             nextRequest(slot)
         } else {
@@ -48,6 +48,7 @@ extension DispatchLoop {
     func beginClosing(_ slot: Int32) {
         let caller = callers[slot]
         caller.pointee.state = .closing
+        if caller.pointee.outgoing == nil { note(caller: slot, .closing) }
         caller.pointee.discardLeft = 256 * 1024
         caller.pointee.isShut = false
         setDeadline(caller: slot, .discard, .seconds(2))
@@ -62,7 +63,8 @@ extension DispatchLoop {
         }
         if !caller.pointee.isShut {
             caller.pointee.isShut = true
-            _ = lh_shutdown(caller.pointee.descriptor.raw, Int32(SHUT_WR))
+            note(caller: slot, .closing)
+            endSending(&caller.pointee.socket, caller.pointee.descriptor.raw)
         }
         while caller.pointee.socket.readable && !caller.pointee.socket.broken && caller.pointee.discardLeft > 0 {
             let count = lh_recv(caller.pointee.descriptor.raw, nil, Int(caller.pointee.discardLeft), Int32(MSG_TRUNC))

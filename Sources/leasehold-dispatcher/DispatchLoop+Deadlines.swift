@@ -5,8 +5,10 @@ import Model
 
 extension DispatchLoop {
     func setDeadline(caller slot: Int32, _ kind: CallerDeadline, _ wait: Duration) {
+        let when = now + wait
         callers[slot].pointee.deadline = kind
-        wheel.set(Int(slot) * 2, now + wait)
+        note(caller: slot, deadline: kind, when)
+        wheel.set(Int(slot) * 2, when)
     }
 
     func clearDeadline(caller slot: Int32) {
@@ -21,6 +23,7 @@ extension DispatchLoop {
 
     func setDeadline(worker slot: Int32, _ kind: WorkerDeadline, until: Instant) {
         workers[slot].pointee.deadline = kind
+        note(worker: slot, deadline: kind, until)
         wheel.set(Int(slot) * 2 + 1, until)
     }
 
@@ -56,11 +59,8 @@ extension DispatchLoop {
         case .keepAlive: closeSilently(slot)
         case .shrink:
             guard caller.pointee.state == .parked else { return }
-            // Only what is still in the socket can be read again.
-            if caller.pointee.headLength > 0 {
-                caller.pointee.head?.free()
-                caller.pointee.head = nil
-            }
+            caller.pointee.head?.free()
+            caller.pointee.head = nil
             setHoldDeadline(slot)
         case .hold:
             guard caller.pointee.state == .parked else { return }
@@ -85,12 +85,12 @@ extension DispatchLoop {
         case .firstByte, .idle: sessionDue(slot, kind)
         case .abandon:
             let id = worker.pointee.job
-            resetWorker(slot)
+            resetWorker(slot, .endingTimeout)
             feed(.ended(id, .endingTimeout))
         case .grace:
             if worker.pointee.state == .ending { return endingEnded(slot) }
             let id = worker.pointee.job
-            freeWorker(slot)
+            freeWorker(slot, .served)
             feed(.ended(id, .served))
         case .keep:
             worker.pointee.socket.finned = true
@@ -128,14 +128,36 @@ extension DispatchLoop {
             let isHTTP = rules.listeners[Int(callers[slot].pointee.listener)].isHTTP
             if isHTTP && callers[slot].pointee.deadline == .keepAlive { beginClosing(slot) }
         }
-        for slot in idle.values { freeWorker(slot) }
+        for slot in idle.values { freeWorker(slot, nil) }
         idle.removeAll()
         wheelTimer?.set(now + .milliseconds(1))
     }
 
     /// The drain's own deadline: what still runs is cut.
     private func endDrain() {
-        for slot in 0..<callers.capacity where callers[slot].pointee.state != .none { resetCaller(slot) }
+        stopNow()
+    }
+
+    /// Everything is cut and told: nothing may stay in escrow for a successor that nobody wants.
+    func stopNow() {
+        isDraining = true
+        for slot in 0..<workers.capacity {
+            switch workers[slot].pointee.state {
+            case .none: break
+            case .idle: freeWorker(slot, nil)
+            case .probe: probeEnded(slot, passed: false)
+            case .dialing, .session, .ending, .grace:
+                let (id, callerSlot) = (workers[slot].pointee.job, workers[slot].pointee.caller)
+                if callerSlot >= 0 { resetCaller(callerSlot) }
+                resetWorker(slot, .cut)
+                feed(.ended(id, .cut))
+            }
+        }
+        for slot in 0..<callers.capacity where callers[slot].pointee.state != .none {
+            if callers[slot].pointee.state == .parked { feed(.callerLeft(callers[slot].pointee.job, reachedWorker: false)) }
+            if callers[slot].pointee.state != .none { resetCaller(slot) }
+        }
+        idle.removeAll()
         onDrained()
     }
 
@@ -152,6 +174,8 @@ extension DispatchLoop {
             case .parked, .session, .closing: return
             }
         }
+        // Those that only wait to be used are ended, in escrow too.
+        for slot in 0..<callers.capacity where callers[slot].pointee.state != .none { closeSilently(slot) }
         onDrained()
     }
 }

@@ -19,10 +19,12 @@ extension DispatchLoop {
                 counters.reusedConnections += 1
                 attach(kept, to: callerSlot, id)
                 workers[kept].pointee.isReused = true
+                note(worker: kept, .dialing)
+                escrow(worker: kept, job.lease)
                 return established(kept)
             }
             // It leads to another port of the endpoint (of another pool), or to where it was.
-            freeWorker(kept)
+            freeWorker(kept, nil)
         }
         switch connect(to: job.address) {
         case .failure(let error): dialFailed(callerSlot, id, error.failure)
@@ -32,7 +34,9 @@ extension DispatchLoop {
             workers[slot].pointee.address = job.address
             workers[slot].pointee.state = .dialing
             attach(slot, to: callerSlot, id)
+            note(worker: slot, .dialing)
             setDeadline(worker: slot, .dial, pool.dialTimeout)
+            escrow(worker: slot, job.lease)
         }
     }
 
@@ -48,10 +52,21 @@ extension DispatchLoop {
         worker.pointee.sentBytes = 0
         worker.pointee.consumeLater = 0
         worker.pointee.endingOutcome = .abandoned
-        worker.pointee.up = Relay()
-        worker.pointee.down = Relay()
+        if worker.pointee.up.base == nil { bindRelays(slot) }
+        worker.pointee.up.restart()
+        worker.pointee.down.restart()
         caller.pointee.worker = slot
         clearDeadline(caller: callerSlot)
+    }
+
+    /// Where the relays of this slot have their records; the sequence goes on where a predecessor left it.
+    func bindRelays(_ slot: Int32) {
+        let worker = workers[slot]
+        let base = records.worker(slot)
+        worker.pointee.up.base = base + RecordLayout.upOffset
+        worker.pointee.up.sequence = Records.readRelay(base + RecordLayout.upOffset).sequence
+        worker.pointee.down.base = base + RecordLayout.downOffset
+        worker.pointee.down.sequence = Records.readRelay(base + RecordLayout.downOffset).sequence
     }
 
     /// Starts a non-blocking connect. Our own errno is told apart from the endpoint's.
@@ -100,6 +115,7 @@ extension DispatchLoop {
         worker.pointee.caller = -1
         worker.pointee.isReused = false
         worker.pointee.isKeptAlive = false
+        worker.pointee.isEscrowed = false
         worker.pointee.hasNoDelay = false
         worker.pointee.sentBytes = 0
         worker.pointee.ackedBefore = 1
@@ -108,7 +124,7 @@ extension DispatchLoop {
         let added = loop.add(
             raw, LH_EPOLLIN | LH_EPOLLOUT | LH_EPOLLRDHUP | LH_EPOLLET, kind: workerKind, payload: payload(slot, worker.pointee.generation))
         if added < 0 {
-            freeWorker(slot)
+            freeWorker(slot, nil)
             return -1
         }
         return slot
@@ -130,7 +146,7 @@ extension DispatchLoop {
         let worker = workers[slot]
         let callerSlot = worker.pointee.caller
         let id = worker.pointee.job
-        freeWorker(slot)
+        freeWorker(slot, .unused)
         if callerSlot >= 0 { dialFailed(callerSlot, id, failure) } else { feed(.dialFailed(id, failure)) }
     }
 
@@ -149,13 +165,41 @@ extension DispatchLoop {
         } else {
             worker.pointee.jobDeadline = .never
         }
+        note(worker: slot, .session)
+        worker.pointee.exchange = .requestHead
+        // No byte before sendmsg(escrow) has returned: what was put into escrow in this turn goes when its batch has gone.
+        if worker.pointee.isEscrowed && worker.pointee.escrowTurn == loop.turns {
+            beginnings.append((slot, worker.pointee.generation))
+        } else {
+            begin(slot)
+        }
+    }
+
+    /// The first bytes go to the worker.
+    func begin(_ slot: Int32) {
+        let worker = workers[slot]
+        let caller = callers[worker.pointee.caller]
+        let listener = rules.listeners[Int(caller.pointee.listener)]
         if listener.sendsProxyHeader { sendProxyHeader(slot) }
         if listener.isHTTP { return sendRequestHead(slot) }
         worker.pointee.exchange = .tunnel
+        if !listener.sendsProxyHeader { recordTunnel(slot) }
         worker.pointee.up.mode = .open
         worker.pointee.down.mode = .open
         caller.pointee.socket.readable = true
         pump(slot)
+    }
+
+    /// From here on both directions pass byte for byte.
+    private func recordTunnel(_ slot: Int32, headerLength: Int = 0) {
+        let worker = workers[slot]
+        let caller = callers[worker.pointee.caller]
+        worker.pointee.down.record = RelayRecord(
+            sourceAt: worker.pointee.socket.taken, sinkAt: caller.pointee.socket.given, follows: .open)
+        worker.pointee.down.commit()
+        worker.pointee.up.record = RelayRecord(
+            sourceAt: caller.pointee.socket.taken, sinkAt: worker.pointee.socket.given, sinkLength: headerLength, follows: .open)
+        worker.pointee.up.commit()
     }
 
     /// PROXY v2 before anything else: who the caller is, and the lease token as a TLV.
@@ -169,9 +213,17 @@ extension DispatchLoop {
         pool.nameBytes.withUnsafeBytes {
             sink.appendProxyHeader(source: caller.pointee.peer.address, destination: destination, lease: (pool: $0, id: job.lease))
         }
+        if rules.listeners[Int(worker.pointee.listener)].isHTTP {
+            worker.pointee.up.record = RelayRecord(
+                sourceAt: caller.pointee.socket.taken, sinkAt: worker.pointee.socket.given, sinkLength: sink.count, follows: .head)
+            worker.pointee.up.commit()
+        } else {
+            recordTunnel(slot, headerLength: sink.count)
+        }
         // A fresh socket's buffer takes a header of this size whole.
         let sent = lh_send(worker.pointee.descriptor.raw, output.baseAddress, sink.count, 0)
         if sent < 0 { worker.pointee.socket.broken = true }
+        worker.pointee.socket.given &+= UInt64(max(0, sent))
         // None of it is the job's: what was acknowledged of it does not keep the job from being told again.
         worker.pointee.ackedBefore += UInt64(max(0, sent))
     }
@@ -183,15 +235,15 @@ extension DispatchLoop {
         let slot = callers[callerSlot].pointee.worker
         guard slot >= 0, workers[slot].pointee.job == id else { return }
         callers[callerSlot].pointee.worker = -1
-        freeWorker(slot)
+        freeWorker(slot, .unused)
     }
 
     /// The lease was taken from us.
     func cut(_ id: JobID) {
         let callerSlot = owners[Int(id.slot)]
         for slot in 0..<workers.capacity where workers[slot].pointee.state != .none && workers[slot].pointee.job == id {
-            resetWorker(slot)
             if callerSlot >= 0, callers[callerSlot].pointee.worker == slot { resetCaller(callerSlot) }
+            resetWorker(slot, .cut)
             return
         }
         // Still dialling with nothing connected (a pause after a failure of our own).
@@ -224,33 +276,46 @@ extension DispatchLoop {
 
     // MARK: Ends of workers
 
-    /// Resets the connection: the worker must see a cut, not an end.
-    func resetWorker(_ slot: Int32) {
+    /// Resets the connection: the worker must see a cut, not an end. connect(AF_UNSPEC) does it whatever duplicates exist.
+    func resetWorker(_ slot: Int32, _ outcome: Outcome?) {
         _ = lh_disconnect(workers[slot].pointee.descriptor.raw)
-        freeWorker(slot)
+        workers[slot].pointee.socket.isEnded = true
+        freeWorker(slot, outcome)
     }
 
-    func freeWorker(_ slot: Int32) {
+    /// `outcome`: how the lease of its job ends, in a release that the owner sends in this turn; nil where there is none.
+    func freeWorker(_ slot: Int32, _ outcome: Outcome?) {
         let worker = workers[slot]
         guard worker.pointee.state != .none else { return }
+        end(&worker.pointee.socket, worker.pointee.descriptor.raw, isEscrowed: worker.pointee.isEscrowed)
+        if let outcome { note(worker: slot, over: outcome) } else { note(worker: slot, .none) }
         loop.remove(worker.pointee.descriptor.raw)
+        if worker.pointee.isEscrowed { forgetEscrow(worker.pointee.descriptor.raw) }
         worker.pointee.descriptor.close()
         clearDeadline(worker: slot)
         release(&worker.pointee.up)
         release(&worker.pointee.down)
-        worker.pointee.head?.free()
-        worker.pointee.head = nil
         worker.pointee.outgoing?.free()
         worker.pointee.outgoing = nil
         worker.pointee.state = .none
         worker.pointee.generation &+= 1
         worker.pointee.caller = -1
-        workers.give(slot)
+        // Its record says how it ended until the pool-keeper has been told: the slot is free when this turn's packets are gone.
+        freed.append(slot)
+    }
+
+    /// Before the close of a connection whose peer has not been told: while a duplicate lives the close says nothing.
+    func end(_ socket: inout SocketFlags, _ raw: Int32, isEscrowed: Bool) {
+        guard isEscrowed, !socket.isEnded, !socket.broken else { return }
+        socket.isEnded = true
+        _ = lh_shutdown(raw, Int32(SHUT_RDWR))
     }
 
     /// Gives back a relay's pipe.
     func release(_ relay: inout Relay) {
         if let pipe = relay.pipe {
+            // Out of the record before another relay may have it.
+            if let base = relay.base { lh_store_last(base, 0) }
             pipes.give(pipe, isEmpty: relay.inPipe == 0)
             relay.pipe = nil
             relay.inPipe = 0

@@ -13,7 +13,7 @@ extension DispatchLoop {
         worker.pointee.caller = -1
         owners[Int(id.slot)] = -1
         guard reached else {
-            freeWorker(slot)
+            freeWorker(slot, .unused)
             return feed(.callerLeft(id, reachedWorker: false))
         }
         logEnd(id, outcome)
@@ -23,7 +23,8 @@ extension DispatchLoop {
         consume(slot)
         worker.pointee.state = .ending
         worker.pointee.endingOutcome = outcome
-        _ = lh_shutdown(worker.pointee.descriptor.raw, Int32(SHUT_WR))
+        note(worker: slot, .ending)
+        endSending(&worker.pointee.socket, worker.pointee.descriptor.raw)
         setDeadline(worker: slot, .abandon, rules.pools[Int(worker.pointee.pool)].configuration.abandon)
         drainEnding(slot)
     }
@@ -46,7 +47,7 @@ extension DispatchLoop {
     func endingEnded(_ slot: Int32) {
         let id = workers[slot].pointee.job
         let outcome = workers[slot].pointee.endingOutcome
-        freeWorker(slot)
+        freeWorker(slot, outcome)
         feed(.ended(id, outcome))
     }
 
@@ -74,6 +75,7 @@ extension DispatchLoop {
         let worker = workers[slot]
         let count = lh_recv(worker.pointee.descriptor.raw, nil, Int(min(most, 1 << 20)), Int32(MSG_TRUNC))
         if count == Int(-EAGAIN) { worker.pointee.socket.readable = false }
+        worker.pointee.socket.taken &+= UInt64(max(0, count))
         return max(0, count)
     }
 
@@ -106,6 +108,7 @@ extension DispatchLoop {
             // It has no framing that could be followed: only its close can be the end.
             worker.pointee.exchange = .tunnel
         case .response(let head):
+            record(endingHead: slot, head)
             guard take(slot, UInt64(head.length)) == head.length else { return false }
             if head.isInterim { return true }
             worker.pointee.exchange = head.isSwitch ? .tunnel : .responseBody
@@ -121,6 +124,25 @@ extension DispatchLoop {
         return true
     }
 
+    /// Before a head is taken off that nobody waits for: what follows it. There is no sink, so the source's position is the whole of it.
+    private func record(endingHead slot: Int32, _ head: ResponseHead) {
+        let worker = workers[slot]
+        let end = worker.pointee.socket.taken &+ UInt64(head.length)
+        var record = RelayRecord(sourceAt: worker.pointee.socket.taken, sourceLength: head.length, sinkAt: 0, follows: .nothing, end: end)
+        switch head.framing {
+        case .none, .length(0): record.follows = head.isInterim ? .head : .nothing
+        case .length(let count):
+            record.follows = .counted
+            record.end = end &+ count
+        case .chunked: record.follows = .chunked
+        case .untilClose: record.follows = .open
+        }
+        if head.isSwitch { record.follows = .open }
+        if record.follows == .open { record.end = .max }
+        worker.pointee.down.record = record
+        worker.pointee.down.commit()
+    }
+
     private func discardChunks(_ slot: Int32) -> Bool {
         let worker = workers[slot]
         guard !worker.pointee.down.scanner.isDone else {
@@ -134,6 +156,9 @@ extension DispatchLoop {
         }
         switch worker.pointee.down.scanner.run(UnsafeRawBufferPointer(rebasing: scratch[..<count]), as: worker.pointee.chunks) {
         case .pass(let length), .drop(let length):
+            worker.pointee.down.record.end = worker.pointee.socket.taken &+ length
+            worker.pointee.down.record.scanner = worker.pointee.down.scanner
+            worker.pointee.down.commit()
             worker.pointee.down.left = length
             return discardCounted(slot)
         case .needMore:

@@ -13,6 +13,8 @@ extension DispatchLoop {
         let id = worker.pointee.job
         let isWhole = worker.pointee.up.mode == .done && !worker.pointee.up.isShut
         let keeps = worker.pointee.keepsCaller && isWhole && !isDraining
+        // The caller moves on first: then a successor takes what is left for a worker that is done, and never the other way round.
+        note(caller: callerSlot, keeps ? .idle : .closing)
         caller.pointee.worker = -1
         owners[Int(id.slot)] = -1
         logEnd(id, .served)
@@ -23,11 +25,12 @@ extension DispatchLoop {
             keep(slot)
             feed(.ended(id, .served))
         } else if !isWhole || worker.pointee.socket.finned || worker.pointee.socket.broken {
-            freeWorker(slot)
+            freeWorker(slot, .served)
             feed(.ended(id, .served))
         } else {
             worker.pointee.state = .grace
             worker.pointee.caller = -1
+            note(worker: slot, .grace)
             setDeadline(worker: slot, .grace, rules.pools[Int(worker.pointee.pool)].configuration.closeGrace)
         }
         if keeps {
@@ -41,6 +44,7 @@ extension DispatchLoop {
     func nextRequest(_ slot: Int32) {
         let caller = callers[slot]
         caller.pointee.state = .idle
+        if caller.pointee.outgoing == nil { note(caller: slot, .idle) }
         caller.pointee.headLength = 0
         let wait = rules.listeners[Int(caller.pointee.listener)].configuration.deadlines.keepAlive
         if wait == .zero { return beginClosing(slot) }
@@ -56,7 +60,13 @@ extension DispatchLoop {
         let worker = workers[slot]
         worker.pointee.state = .idle
         worker.pointee.caller = -1
-        if let other = idle.updateValue(slot, forKey: worker.pointee.endpoint) { freeWorker(other) }
+        note(worker: slot, over: .served)
+        // The release takes it out of escrow; its next job puts it in again.
+        if worker.pointee.isEscrowed {
+            worker.pointee.isEscrowed = false
+            escrowed -= 1
+        }
+        if let other = idle.updateValue(slot, forKey: worker.pointee.endpoint) { freeWorker(other, nil) }
         setDeadline(worker: slot, .keep, .seconds(60))
     }
 
@@ -66,14 +76,14 @@ extension DispatchLoop {
         // Only write readiness: nothing to see.
         guard worker.pointee.socket.readable || worker.pointee.socket.finned || worker.pointee.socket.broken else { return }
         if idle[worker.pointee.endpoint] == slot { idle[worker.pointee.endpoint] = nil }
-        freeWorker(slot)
+        freeWorker(slot, nil)
     }
 
     func graceAdvanced(_ slot: Int32) {
         let worker = workers[slot]
         guard worker.pointee.socket.finned || worker.pointee.socket.broken else { return }
         let id = worker.pointee.job
-        freeWorker(slot)
+        freeWorker(slot, .served)
         feed(.ended(id, .served))
     }
 
@@ -84,11 +94,11 @@ extension DispatchLoop {
         let caller = callers[callerSlot]
         let id = worker.pointee.job
         counters.requeues += 1
-        caller.pointee.head = worker.pointee.head
-        worker.pointee.head = nil
+        // Its head is still at the front of the caller's socket.
         caller.pointee.worker = -1
         caller.pointee.state = .parked
-        resetWorker(slot)
+        note(parkedAgain: callerSlot)
+        resetWorker(slot, outcome)
         setHoldDeadline(callerSlot)
         feed(.turnedAway(id, outcome))
         if callers[callerSlot].pointee.state == .parked { callerParked(callerSlot) }
@@ -116,8 +126,8 @@ extension DispatchLoop {
         callers[callerSlot].pointee.worker = -1
         owners[Int(id.slot)] = -1
         logEnd(id, outcome)
-        resetWorker(slot)
         answer(callerSlot, Answer(.problem(reason), for: traits, closes: true))
+        resetWorker(slot, outcome)
         feed(.ended(id, outcome))
     }
 }

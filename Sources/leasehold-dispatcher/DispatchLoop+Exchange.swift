@@ -59,6 +59,7 @@ extension DispatchLoop {
             return false
         }
         bytes.advance(sent)
+        worker.pointee.socket.given &+= UInt64(sent)
         worker.pointee.sentBytes += UInt64(sent)
         worker.pointee.outgoing = bytes
         guard bytes.isDone else {
@@ -79,6 +80,10 @@ extension DispatchLoop {
         let caller = callers[worker.pointee.caller]
         let step: RelayStep
         let before = worker.pointee.up.moved
+        if worker.pointee.up.mode != .done, caller.pointee.headLength > 0 {
+            guard bodyIsHere(worker.pointee.caller) else { return true }
+            takeHead(worker.pointee.caller)
+        }
         switch worker.pointee.up.mode {
         case .done, .open: return true
         case .counted:
@@ -119,6 +124,16 @@ extension DispatchLoop {
             starved(slot)
             return false
         }
+    }
+
+    /// Whether more than the head is in the caller's socket, or nothing more will come.
+    private func bodyIsHere(_ callerSlot: Int32) -> Bool {
+        let caller = callers[callerSlot]
+        guard caller.pointee.socket.readable else { return false }
+        if caller.pointee.socket.finned || caller.pointee.socket.broken { return true }
+        if lh_unread(caller.pointee.descriptor.raw) > Int(caller.pointee.headLength) { return true }
+        caller.pointee.socket.readable = false
+        return false
     }
 
     /// The body itself is at fault: an answer if none has begun, and the worker is left to finish with what it got.

@@ -51,7 +51,7 @@ extension DispatchLoop {
 
     func probeEnded(_ slot: Int32, passed: Bool) {
         let id = workers[slot].pointee.job
-        freeWorker(slot)
+        freeWorker(slot, nil)
         feed(.ended(id, passed ? .probePassed : .probeFailed))
     }
 }

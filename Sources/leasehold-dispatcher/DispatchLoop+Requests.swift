@@ -71,14 +71,18 @@ extension DispatchLoop {
         guard rewrite(slot, head, bytes) else {
             return answer(slot, Answer(.problem(.headTooLarge), for: head.traits, closes: true))
         }
-        let pool = rules.pools[Int(caller.pointee.pool)]
+        park(slot, request(for: head, bytes, pool: rules.pools[Int(caller.pointee.pool)]))
+    }
+
+    /// What a request's job asks for.
+    func request(for head: RequestHead, _ bytes: UnsafeRawBufferPointer, pool: Rules.Pool) -> JobRequest {
         var request = JobRequest(
             pool: pool.id, urgency: head.urgency,
             tenant: head.tenant.isEmpty ? "" : String(decoding: bytes.slice(head.tenant), as: UTF8.self),
             affinity: head.affinity.isEmpty ? "" : String(decoding: bytes.slice(head.affinity), as: UTF8.self),
-            bytes: caller.pointee.headLength)
+            bytes: UInt32(head.length))
         if let wait = head.preferWait { request.budget = min(.seconds(Int64(wait)), pool.configuration.hold.timeout) }
-        park(slot, request)
+        return request
     }
 
     /// Keeps the head as the worker will get it, but for the lease. False when it is too large.
@@ -111,8 +115,8 @@ extension DispatchLoop {
         let caller = callers[callerSlot]
         guard caller.pointee.head != nil || rebuildHead(callerSlot), let head = caller.pointee.head, let job = machine[worker.pointee.job]
         else { return callerLost(slot) }
+        defer { head.free() }
         caller.pointee.head = nil
-        worker.pointee.head = head
         worker.pointee.traits = caller.pointee.traits
         worker.pointee.exchange = .requestHead
         // A body follows in writes of its own.
@@ -120,10 +124,12 @@ extension DispatchLoop {
         var sink = ByteSink(output)
         sink.append(head.all)
         rules.pools[Int(worker.pointee.pool)].nameBytes.withUnsafeBytes { finishRequestHead(&sink, pool: $0, lease: job.lease) }
+        record(requestHead: slot, sinkLength: sink.count)
         let sent = lh_send(worker.pointee.descriptor.raw, output.baseAddress, sink.count, 0)
         if sent < 0 && sent != Int(-EAGAIN) { return workerLost(slot) }
         let taken = max(0, sent)
         worker.pointee.sentBytes = UInt64(taken)
+        worker.pointee.socket.given &+= UInt64(taken)
         if taken < sink.count {
             worker.pointee.socket.writable = false
             worker.pointee.outgoing = Bytes(UnsafeRawBufferPointer(rebasing: output[taken..<sink.count]))
@@ -133,14 +139,39 @@ extension DispatchLoop {
         pumpExchange(slot)
     }
 
-    /// The worker's socket has the whole head: now it leaves the caller's.
+    /// Before the head is sent: what it replaces, and what follows it.
+    private func record(requestHead slot: Int32, sinkLength: Int) {
+        let worker = workers[slot]
+        let caller = callers[worker.pointee.caller]
+        let length = UInt64(caller.pointee.headLength)
+        var record = RelayRecord(
+            sourceAt: caller.pointee.socket.taken, sourceLength: Int(length), sinkAt: worker.pointee.socket.given, sinkLength: sinkLength,
+            follows: .nothing, end: caller.pointee.socket.taken &+ length)
+        switch caller.pointee.framing {
+        case .none, .untilClose, .length(0): break
+        case .length(let count):
+            record.follows = .counted
+            record.end &+= count
+        case .chunked:
+            record.follows = .chunked
+            record.chunks = worker.pointee.traits.contains(.takesTrailers) ? .whole : .withoutTrailers
+        }
+        worker.pointee.up.record = record
+        worker.pointee.up.commit()
+    }
+
+    /// The head leaves the caller's socket: the body is about to move, or the response has begun.
+    func takeHead(_ callerSlot: Int32) {
+        let caller = callers[callerSlot]
+        guard caller.pointee.headLength > 0 else { return }
+        takeOff(caller: callerSlot, Int(caller.pointee.headLength))
+        caller.pointee.headLength = 0
+    }
+
+    /// The worker's socket has the whole head. It stays in the caller's until the body moves or a response comes.
     func headSent(_ slot: Int32) {
         let worker = workers[slot]
         let caller = callers[worker.pointee.caller]
-        if caller.pointee.headLength > 0 {
-            _ = lh_recv(caller.pointee.descriptor.raw, nil, Int(caller.pointee.headLength), Int32(MSG_TRUNC))
-            caller.pointee.headLength = 0
-        }
         switch caller.pointee.framing {
         case .none, .untilClose: worker.pointee.up.mode = .done
         case .length(let length):

@@ -46,7 +46,8 @@ extension DispatchLoop {
     /// Whether the job can still go to another worker as it came: nothing of a body has left the caller's socket.
     func canSendAgain(_ slot: Int32) -> Bool {
         let worker = workers[slot]
-        return worker.pointee.head != nil && worker.pointee.up.moved == 0 && worker.pointee.up.inPipe == 0
+        guard worker.pointee.caller >= 0 else { return false }
+        return callers[worker.pointee.caller].pointee.headLength > 0 && worker.pointee.up.moved == 0 && worker.pointee.up.inPipe == 0
     }
 
     /// Sends the rewritten head, and a short body with it when all of it is there. False when the session ended in here.
@@ -74,41 +75,44 @@ extension DispatchLoop {
                 }
             }
         }
-        var taken = head.length
+        // A short body that is all here goes with its head, by the same rule.
+        let headCount = sink.count
+        var bodyCount = 0
         if case .length(let length) = head.framing, length <= UInt64(bytes.count - head.length) {
-            // All of it is here: it goes with its head, by the same rule.
-            sink.append(bytes.slice(ByteRange(from: head.length, count: Int(length))))
-            taken += Int(length)
+            bodyCount = Int(length)
+            sink.append(bytes.slice(ByteRange(from: head.length, count: bodyCount)))
         }
         guard !sink.overflowed else {
             badResponse(slot)
             return false
         }
-        worker.pointee.socket.readable = bytes.count > taken || bytes.count == limit || worker.pointee.socket.finned
+        record(response: slot, head, plan, sinkLength: headCount)
+        var passed = 0
         if sink.count > 0 {
             let sent = lh_send(caller.pointee.descriptor.raw, output.baseAddress, sink.count, 0)
             if sent < 0 && sent != Int(-EAGAIN) {
                 callerLost(slot)
                 return false
             }
-            if max(0, sent) < sink.count {
-                caller.pointee.socket.writable = false
-                caller.pointee.outgoing = Bytes(UnsafeRawBufferPointer(rebasing: output[max(0, sent)..<sink.count]))
-            }
+            let count = max(0, sent)
+            caller.pointee.socket.given &+= UInt64(count)
+            if count < sink.count { caller.pointee.socket.writable = false }
+            passed = max(0, count - headCount)
+            // Only what is left of the head is kept here; what is left of the body is still in the worker's socket.
+            if count < headCount { caller.pointee.outgoing = Bytes(UnsafeRawBufferPointer(rebasing: output[count..<headCount])) }
         }
-        if caller.pointee.outgoing == nil {
-            _ = lh_recv(worker.pointee.descriptor.raw, nil, taken, Int32(MSG_TRUNC))
-        } else {
-            worker.pointee.consumeLater = UInt32(taken)
-        }
+        let taken = head.length + passed
+        worker.pointee.socket.readable = bytes.count > taken || bytes.count == limit || worker.pointee.socket.finned
+        worker.pointee.consumeLater = UInt32(taken)
+        if caller.pointee.outgoing == nil { consume(slot) }
         guard !head.isInterim else {
             // A sign of life; and after a 100 the caller goes on.
             worker.pointee.traits.remove(.expectsContinue)
             armExchange(slot)
             return true
         }
-        worker.pointee.head?.free()
-        worker.pointee.head = nil
+        takeHead(callerSlot)
+        worker.pointee.down.moved = UInt64(passed)
         if head.isSwitch {
             worker.pointee.exchange = .tunnel
             worker.pointee.up.mode = .open
@@ -126,8 +130,8 @@ extension DispatchLoop {
         switch head.framing {
         case .none: worker.pointee.down.mode = .done
         case .length(let length):
-            worker.pointee.down.mode = taken > head.length || length == 0 ? .done : .counted
-            worker.pointee.down.left = length
+            worker.pointee.down.left = length - UInt64(passed)
+            worker.pointee.down.mode = worker.pointee.down.left == 0 ? .done : .counted
         case .chunked: worker.pointee.down.mode = .chunked
         case .untilClose: worker.pointee.down.mode = .open
         }
@@ -135,11 +139,45 @@ extension DispatchLoop {
         return true
     }
 
+    /// Before a response's head is passed on: what it is replaced by, and what follows it.
+    private func record(response slot: Int32, _ head: ResponseHead, _ plan: ResponsePlan, sinkLength: Int) {
+        let worker = workers[slot]
+        let caller = callers[worker.pointee.caller]
+        let end = worker.pointee.socket.taken &+ UInt64(head.length)
+        var record = RelayRecord(
+            sourceAt: worker.pointee.socket.taken, sourceLength: head.length, sinkAt: caller.pointee.socket.given, sinkLength: sinkLength,
+            follows: .nothing, end: end)
+        if head.isInterim {
+            record.follows = .head
+        } else if head.isSwitch {
+            record.follows = .open
+            record.end = .max
+            record.traits = .isSwitch
+        } else {
+            if head.keepsAlive { record.traits.insert(.keepsWorker) }
+            if plan.keepsCaller { record.traits.insert(.keepsCaller) }
+            record.chunks = plan.chunks
+            switch head.framing {
+            case .none, .length(0): break
+            case .length(let count):
+                record.follows = .counted
+                record.end = end &+ count
+            case .chunked: record.follows = .chunked
+            case .untilClose:
+                record.follows = .open
+                record.end = .max
+            }
+        }
+        worker.pointee.down.record = record
+        worker.pointee.down.commit()
+    }
+
     /// What was kept at the worker's socket until the caller's had taken it leaves now.
     func consume(_ slot: Int32) {
         let worker = workers[slot]
         guard worker.pointee.consumeLater > 0 else { return }
         _ = lh_recv(worker.pointee.descriptor.raw, nil, Int(worker.pointee.consumeLater), Int32(MSG_TRUNC))
+        worker.pointee.socket.taken &+= UInt64(worker.pointee.consumeLater)
         worker.pointee.consumeLater = 0
     }
 
@@ -201,6 +239,9 @@ extension DispatchLoop {
             if count == 0 { return .ended }
             switch relay.scanner.run(UnsafeRawBufferPointer(rebasing: scratch[..<count]), as: treatment) {
             case .pass(let length):
+                relay.record.end = from.taken &+ length
+                relay.record.scanner = relay.scanner
+                relay.commit()
                 relay.left = length
                 relay.isBulk = length > UInt64(count)
                 guard !relay.isBulk else { continue }
@@ -210,7 +251,9 @@ extension DispatchLoop {
                     return .waiting
                 }
                 guard sent >= 0 else { return .sinkBroken }
+                to.given &+= UInt64(sent)
                 _ = lh_recv(source, nil, sent, Int32(MSG_TRUNC))
+                from.taken &+= UInt64(sent)
                 relay.left -= UInt64(sent)
                 relay.moved &+= UInt64(sent)
                 if relay.left > 0 {
@@ -219,7 +262,14 @@ extension DispatchLoop {
                 }
                 if sent == count && count < Self.peekBytes && !from.finned { from.readable = false }
             case .drop(let length):
+                relay.record = RelayRecord(
+                    sourceAt: from.taken, sourceLength: Int(clamping: length), sinkAt: to.given, follows: .chunked,
+                    end: from.taken &+ length, traits: relay.record.traits)
+                relay.record.chunks = treatment
+                relay.record.scanner = relay.scanner
+                relay.commit()
                 _ = lh_recv(source, nil, Int(clamping: length), Int32(MSG_TRUNC))
+                from.taken &+= length
                 if length == UInt64(count) && count < Self.peekBytes && !from.finned { from.readable = false }
             case .needMore:
                 if from.finned { return .ended }

@@ -58,8 +58,7 @@ extension DispatchLoop {
             case .yielded: resume.append((slot, worker.pointee.generation))
             case .ended:
                 worker.pointee.down.mode = .done
-                // The explicit end: closing alone says nothing while a duplicate lives. ENOTCONN: the caller reset meanwhile.
-                _ = lh_shutdown(caller.pointee.descriptor.raw, Int32(SHUT_WR))
+                endSending(&caller.pointee.socket, caller.pointee.descriptor.raw)
             case .sourceBroken: return workerLost(slot)
             case .sinkBroken: return callerLost(slot)
             case .starved, .malformed: return starved(slot)
@@ -76,8 +75,15 @@ extension DispatchLoop {
     private func endUp(_ slot: Int32) {
         let worker = workers[slot]
         worker.pointee.up.mode = .done
-        // A worker that has ended its side is closed in the same turn, which says the same. ENOTCONN: it is gone; its event follows.
-        if worker.pointee.down.mode != .done { _ = lh_shutdown(worker.pointee.descriptor.raw, Int32(SHUT_WR)) }
+        endSending(&worker.pointee.socket, worker.pointee.descriptor.raw)
+    }
+
+    /// The explicit end of what we say on a connection: closing alone says nothing while a duplicate lives.
+    func endSending(_ socket: inout SocketFlags, _ raw: Int32) {
+        guard !socket.isEnded else { return }
+        socket.isEnded = true
+        // ENOTCONN: it was reset meanwhile; its event follows.
+        _ = lh_shutdown(raw, Int32(SHUT_WR))
     }
 
     func armTunnel(_ slot: Int32) {
@@ -96,7 +102,7 @@ extension DispatchLoop {
         logEnd(id, .served)
         // Both ends were told; the release goes after the close.
         freeCaller(callerSlot)
-        freeWorker(slot)
+        freeWorker(slot, .served)
         feed(.ended(id, .served))
     }
 
@@ -115,10 +121,12 @@ extension DispatchLoop {
         let callerSlot = worker.pointee.caller
         let id = worker.pointee.job
         let began = worker.pointee.down.moved > 0 || worker.pointee.exchange == .responseBody
-        logEnd(id, began ? .lostAfterResponse : .lostBeforeResponse)
-        freeWorker(slot)
+        let outcome = began ? Outcome.lostAfterResponse : .lostBeforeResponse
+        logEnd(id, outcome)
+        // The caller first: a successor that finds it still joined must not take this for a clean end.
         resetCaller(callerSlot)
-        feed(.ended(id, began ? .lostAfterResponse : .lostBeforeResponse))
+        freeWorker(slot, outcome)
+        feed(.ended(id, outcome))
     }
 
     /// No descriptor for a pipe: this session ends honestly instead of stalling.
@@ -165,6 +173,7 @@ extension DispatchLoop {
                     return .waiting
                 }
                 guard count > 0 else { return .sourceBroken }
+                from.taken &+= UInt64(count)
                 relay.inPipe = Int32(count)
                 left -= UInt64(count)
                 relay.left &-= limit == .max ? 0 : UInt64(count)
@@ -190,7 +199,9 @@ extension DispatchLoop {
                 return .waiting
             }
             guard sent >= 0 else { return .sinkBroken }
+            to.given &+= UInt64(sent)
             _ = lh_recv(source, nil, sent, Int32(MSG_TRUNC))
+            from.taken &+= UInt64(sent)
             relay.moved &+= UInt64(sent)
             relay.left &-= limit == .max ? 0 : UInt64(sent)
             left -= UInt64(sent)
@@ -206,9 +217,12 @@ extension DispatchLoop {
         }
     }
 
+    /// Lends the relay a pipe, whose index is in its record before the first byte is in the pipe.
     private func takePipe(_ relay: inout Relay) -> Bool {
-        relay.pipe = pipes.take()
-        return relay.pipe != nil
+        guard let pipe = pipes.take() ?? makePipe() else { return false }
+        relay.pipe = pipe
+        if let base = relay.base { lh_store_last(base, UInt64(pipe.index) + 1) }
+        return true
     }
 
     /// `.spent` when the pipe is empty.
@@ -222,6 +236,7 @@ extension DispatchLoop {
                 return .waiting
             }
             guard count > 0 else { return .sinkBroken }
+            to.given &+= UInt64(count)
             relay.inPipe -= Int32(count)
             relay.moved &+= UInt64(count)
         }
@@ -253,6 +268,7 @@ extension DispatchLoop {
             caller.pointee.socket.broken = true
             return false
         }
+        caller.pointee.socket.given &+= UInt64(sent)
         bytes.advance(sent)
         caller.pointee.outgoing = bytes
         guard bytes.isDone else {
@@ -262,6 +278,8 @@ extension DispatchLoop {
         }
         bytes.free()
         caller.pointee.outgoing = nil
+        // An answer of our own that its socket did not take at once is whole now.
+        if caller.pointee.state == .idle { note(caller: callerSlot, .idle) }
         return true
     }
 

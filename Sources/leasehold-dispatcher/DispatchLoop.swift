@@ -19,6 +19,8 @@ final class DispatchLoop {
     var callers = Slab<Caller> { Caller() }
     var workers = Slab<Worker> { Worker() }
     var pipes = Pipes()
+    /// What a successor must know of all this.
+    var records: Records
     var wheel: TimerWheel
     var wheelTimer: LoopTimer?
     private var keepAliveTimer: LoopTimer?
@@ -34,6 +36,23 @@ final class DispatchLoop {
     var isPerforming = false
     /// Callers whose sockets still hold what was left unread on purpose; looked at again when the turn ends.
     var again: [Int32] = []
+    /// Sessions that may begin once this turn's escrow has gone.
+    var beginnings: [(slot: Int32, generation: UInt32)] = []
+    /// Slots of workers that ended in this turn; free when the pool-keeper has been told.
+    var freed: [Int32] = []
+    /// Descriptors of connections that the pool-keeper has duplicates of.
+    var escrowed = 0
+    /// The pool-keeper has handed over and knows what we hold.
+    var isLinkOpen = false
+    /// While everything is told again: the workers whose sockets must be told too.
+    var unescrowed: [JobID: Int32] = [:]
+    /// Callers are accepted.
+    var isStarted = false
+    var inheritance: Inheritance?
+    var inheritanceTimer: LoopTimer?
+    var inheritanceWasLate = false
+    /// Called once: whatever a predecessor has left was adopted, and the loop may accept.
+    var onAdopted: () -> Void = {}
     /// Sessions that gave way to others in the middle of bulk.
     var resume: [(slot: Int32, generation: UInt32)] = []
     var due: [Int] = []
@@ -56,7 +75,8 @@ final class DispatchLoop {
     let output = UnsafeMutableRawBufferPointer.allocate(byteCount: 192 * 1024, alignment: 64)
     static let peekBytes = 16 * 1024
 
-    init(loop: Loop, outbox: Outbox, logger: Logger, rules: Rules) {
+    init(loop: Loop, outbox: Outbox, logger: Logger, rules: Rules) throws(SystemError) {
+        records = try Records()
         self.loop = loop
         self.outbox = outbox
         self.logger = logger
@@ -74,7 +94,12 @@ final class DispatchLoop {
         }
         keepAliveTimer?.deadline = monotonicNow() + Self.keepAliveRhythm
         acceptTimer = loop.timer { [unowned self] _ in resumeAccepting() }
+        inheritanceTimer = loop.timer { [unowned self] _ in inheritanceIsLate() }
         loop.atTurnEnd { [unowned self] in turnEnded() }
+        loop.asLastAct { [unowned self] in
+            for slot in freed { workers.give(slot) }
+            freed.removeAll(keepingCapacity: true)
+        }
     }
 
     private static let keepAliveRhythm: Int64 = 2_000_000_000
@@ -104,7 +129,10 @@ final class DispatchLoop {
 
     private func perform(_ action: JobMachine.Action) {
         switch action {
-        case .sendTicket(let id): tell(.ticket(machine.ticket(of: id, at: now)))
+        case .sendTicket(let id):
+            var ticket = machine.ticket(of: id, at: now)
+            if owners[Int(id.slot)] >= 0 { ticket.connection = name(caller: owners[Int(id.slot)]) }
+            tell(.ticket(ticket))
         case .sendCancel(let ticket): tell(.cancel(ticket))
         case .sendUnused(let lease): tell(.unused(lease))
         case .sendDialFailed(let lease, let failure):
@@ -114,7 +142,9 @@ final class DispatchLoop {
         case .sendRelease(let lease, let outcome):
             counters.outcomes[Int(outcome.rawValue)] += 1
             tell(.release(lease, outcome))
-        case .sendAssert(let id): tell(.assertLease(machine.assertion(of: id, at: now)))
+        case .sendAssert(let id):
+            tell(.assertLease(machine.assertion(of: id, at: now)))
+            escrowAgain(id)
         case .sendAssertEnded(let lease): tell(.assertLease(lease))
         case .sendAsserted: tell(.asserted)
         case .dial(let id, let by): dial(id, by: by)
@@ -126,7 +156,7 @@ final class DispatchLoop {
     }
 
     @inline(__always)
-    private func tell(_ request: LeasingRequest) {
+    func tell(_ request: LeasingRequest) {
         // Without a link nothing is lost: everything is told again when there is one.
         keeper?.link?.append { request.encode(into: &$0) }
     }
@@ -136,17 +166,21 @@ final class DispatchLoop {
     /// Connects to the pool-keeper; `seat` names this loop for ever.
     func connect(to keeper: LinkClient) {
         self.keeper = keeper
-        keeper.onUp = { [unowned self] _ in
-            feed(.keeperUp)
-        }
+        // It speaks first: what it has kept of a predecessor, then `adopt end`.
+        keeper.onUp = { _ in }
         keeper.onDown = { [unowned self] reason in
             logger.warning("The pool-keeper is away; sessions go on and callers wait", metadata: ["reason": "\(reason)"])
+            keeperIsGone()
             feed(.keeperDown)
         }
-        keeper.onPacket = { [unowned(unsafe) self] (_, packet, _) throws(WireError) in
+        keeper.onPacket = { [unowned(unsafe) self] (_, packet, descriptors) throws(WireError) in
             var reader = ByteReader(packet)
-            while !reader.isAtEnd { feed(.reply(try LeasingReply.decode(from: &reader))) }
+            while !reader.isAtEnd {
+                let reply = try LeasingReply.decode(from: &reader)
+                if case .adopt(let adoption) = reply { try inherit(adoption, descriptors) } else { feed(.reply(reply)) }
+            }
         }
+        inheritanceTimer?.deadline = monotonicNow() + Self.nobodyIsThere
         keeper.start()
     }
 
@@ -165,6 +199,7 @@ final class DispatchLoop {
         let resumed = resume
         resume.removeAll(keepingCapacity: true)
         for entry in resumed where workers[entry.slot].pointee.generation == entry.generation { pump(entry.slot) }
+        if !beginnings.isEmpty { beginSessions() }
         if !again.isEmpty || !resume.isEmpty { loop.wakeUp() }
         let next = wheel.nextWake(after: now)
         wheelTimer?.set(next)
@@ -245,4 +280,12 @@ struct DispatchCounters {
     var dialFailures = [UInt64](repeating: 0, count: 8)
     var refusals = [UInt64](repeating: 0, count: 32)
     var deadlines: [UInt64] = [UInt64](repeating: 0, count: 16)
+    /// Connections that were not put in escrow, because the pool-keeper's budget was used up.
+    var escrowSkipped: UInt64 = 0
+    var adoptedCallers: UInt64 = 0
+    var adoptedSessions: UInt64 = 0
+    /// A head of ours was at the other end only in part.
+    var tornHeads: UInt64 = 0
+    /// What a predecessor left and nobody could go on with.
+    var adoptionLosses: UInt64 = 0
 }

@@ -26,10 +26,11 @@ final class Shell {
         let threads = service.configuration.dispatcher.threads
         for index in 1..<max(1, threads) { try startThread(index, rules: rules) }
         service.onTerminate = { [unowned self] isFirst in
-            guard isFirst else { return service.loop.stop() }
+            guard isFirst else { return everywhere { $0.stopNow() } }
             let limit = service.configuration.listeners.map(\.deadlines.drain).max() ?? .zero
             everywhere { $0.beginDrain(limit: limit) }
         }
+        // What is in escrow is up to date at the end of every turn: this one is the last.
         service.onHandOver = { service.loop.stop() }
         service.onReload = { [unowned self] _, new in
             guard let rules = try? Rules(new) else { return }
@@ -38,7 +39,6 @@ final class Shell {
         service.onControl = { [unowned self] request in answer(request) }
         service.counters = { [unowned self] in counters() }
         service.isHealthy = { [unowned self] in mailboxes.allSatisfy { $0.isAlive() } }
-        service.ready(status: "Serving \(addresses.joined(separator: ", "))")
     }
 
     // MARK: Listeners
@@ -103,8 +103,15 @@ final class Shell {
     // MARK: Loops
 
     private func start(_ index: Int, loop: Loop, outbox: Outbox, rules: Rules) throws {
-        let dispatch = DispatchLoop(loop: loop, outbox: outbox, logger: service.logger, rules: rules)
-        for (i, raw) in listeners.enumerated() { try dispatch.listen(raw, index: UInt16(i)) }
+        let dispatch = try DispatchLoop(loop: loop, outbox: outbox, logger: service.logger, rules: rules)
+        // First what a predecessor has left, then callers, then READY.
+        let listeners = self.listeners
+        dispatch.onAdopted = { [unowned self, unowned dispatch] in
+            do throws(SystemError) { for (i, raw) in listeners.enumerated() { try dispatch.listen(raw, index: UInt16(i)) } } catch {
+                fatalError("a listener cannot be watched: \(error)")
+            }
+            onMain { self.loopAdopted(index) }
+        }
         dispatch.onDrained = { [unowned self] in onMain { self.loopDrained(index) } }
         dispatch.connect(to: service.connect(.leasing, seat: index == 0 ? service.seat : "\(service.seat).\(index)", thread: index, outbox: outbox))
         loops.append(dispatch)
@@ -112,7 +119,7 @@ final class Shell {
 
     private func startThread(_ index: Int, rules: Rules) throws {
         let loop = try Loop()
-        let outbox = Outbox(loop: loop)
+        let outbox = Outbox(loop: loop, descriptorBudget: service.outbox.descriptorBudget)
         try start(index, loop: loop, outbox: outbox, rules: rules)
         let mailbox = Mailbox(loop)
         mailboxes.append(mailbox)
@@ -137,6 +144,15 @@ final class Shell {
     }()
 
     private func onMain(_ work: @escaping () -> Void) { mainbox.put(work) }
+
+    private var adoptedLoops: Set<Int> = []
+
+    private func loopAdopted(_ index: Int) {
+        adoptedLoops.insert(index)
+        if adoptedLoops.count == max(1, service.configuration.dispatcher.threads) {
+            service.ready(status: "Serving \(addresses.joined(separator: ", "))")
+        }
+    }
 
     private var drainedLoops: Set<Int> = []
 
@@ -171,6 +187,12 @@ final class Shell {
             out["answers", default: 0] += c.answers
             out["requeues", default: 0] += c.requeues
             out["cuts", default: 0] += c.cuts
+            out["escrowed", default: 0] += UInt64(dispatch.escrowed)
+            out["escrow-skipped", default: 0] += c.escrowSkipped
+            out["adopted-callers", default: 0] += c.adoptedCallers
+            out["adopted-sessions", default: 0] += c.adoptedSessions
+            out["adoption-cut-heads", default: 0] += c.tornHeads
+            out["adoption-losses", default: 0] += c.adoptionLosses
             out["reused-connections", default: 0] += c.reusedConnections
             out["refused-connections", default: 0] += c.refusedConnections
             out["turns", default: 0] += dispatch.loop.turns

@@ -5,6 +5,8 @@ struct Slab<Entry: ~Copyable>: ~Copyable {
     private var chunks: [UnsafeMutablePointer<Entry>] = []
     private var free: [Int32] = []
     private let make: () -> Entry
+    /// Slots that were taken by their number.
+    private var adopted: Set<Int32> = []
     private(set) var used = 0
 
     private static var chunkSize: Int { 256 }
@@ -29,16 +31,32 @@ struct Slab<Entry: ~Copyable>: ~Copyable {
     var capacity: Int32 { Int32(chunks.count * Self.chunkSize) }
 
     mutating func take() -> Int32 {
-        if free.isEmpty {
-            let chunk = UnsafeMutablePointer<Entry>.allocate(capacity: Self.chunkSize)
-            for i in 0..<Self.chunkSize { (chunk + i).initialize(to: make()) }
-            let base = Int32(chunks.count * Self.chunkSize)
-            chunks.append(chunk)
-            free.reserveCapacity(chunks.count * Self.chunkSize)
-            for i in (0..<Int32(Self.chunkSize)).reversed() { free.append(base + i) }
-        }
+        if free.isEmpty { grow() }
         used += 1
         return free.removeLast()
+    }
+
+    /// Takes this very slot; false when it is taken. For adopting, before anything else is taken and with ``taken()`` afterwards.
+    mutating func take(_ slot: Int32) -> Bool {
+        guard adopted.insert(slot).inserted else { return false }
+        while capacity <= slot { grow() }
+        used += 1
+        return true
+    }
+
+    /// The other slots are free.
+    mutating func taken() {
+        free.removeAll { adopted.contains($0) }
+        adopted = []
+    }
+
+    private mutating func grow() {
+        let chunk = UnsafeMutablePointer<Entry>.allocate(capacity: Self.chunkSize)
+        for i in 0..<Self.chunkSize { (chunk + i).initialize(to: make()) }
+        let base = Int32(chunks.count * Self.chunkSize)
+        chunks.append(chunk)
+        free.reserveCapacity(chunks.count * Self.chunkSize)
+        for i in (0..<Int32(Self.chunkSize)).reversed() { free.append(base + i) }
     }
 
     mutating func give(_ slot: Int32) {

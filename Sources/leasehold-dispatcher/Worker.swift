@@ -1,3 +1,4 @@
+import CLinux
 import DispatcherCore
 import Linux
 import Model
@@ -50,8 +51,6 @@ struct Worker: ~Copyable {
     var ackedBefore: UInt64 = 0
     /// Bytes of this job that this connection's socket has taken.
     var sentBytes: UInt64 = 0
-    /// The request's head, kept while the job could still be sent again.
-    var head: Bytes?
     var traits: CallerTraits = []
     /// What is left of the request's head for the worker's socket.
     var outgoing: Bytes?
@@ -66,6 +65,10 @@ struct Worker: ~Copyable {
     var endingOutcome = Outcome.abandoned
     /// The job may not take longer.
     var jobDeadline = Instant.never
+    /// The pool-keeper has, or will have by the order of the link, a duplicate.
+    var isEscrowed = false
+    /// The loop's turn in which the duplicate was given to the link.
+    var escrowTurn: UInt64 = 0
 }
 
 /// What a session's bytes are.
@@ -116,4 +119,28 @@ struct Relay {
     /// Bytes that reached the sink's socket.
     var moved: UInt64 = 0
     var scanner = ChunkScanner()
+    /// What a successor must know: see ``commit()``.
+    var record = RelayRecord()
+    /// Where it is written: a pipe's index plus one, and two copies of the record.
+    var base: UnsafeMutablePointer<UInt64>?
+    var sequence: UInt16 = 0
+
+    /// Writes the record beside the last one, which counts until the last store: before the step that it describes.
+    mutating func commit() {
+        guard let base else { return }
+        sequence &+= 1
+        let words = record.words(sequence: sequence)
+        let at = base + RecordLayout.copiesOffset + Int(sequence & 1) * RecordLayout.copyWords
+        for i in 1..<6 { at[i] = words[i] }
+        lh_store_last(at, words[0])
+    }
+
+    /// For the next job on this connection: nothing has begun.
+    mutating func restart() {
+        let (base, sequence) = (base, sequence)
+        self = Relay()
+        self.base = base
+        self.sequence = sequence
+        commit()
+    }
 }

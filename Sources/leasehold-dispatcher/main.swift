@@ -11,7 +11,8 @@ struct Dispatcher: ParsableCommand {
     @OptionGroup var options: DaemonOptions
 
     func run() throws {
-        let service = try Service(.dispatcher, configurationPath: options.config, logLevel: options.logLevel)
+        let service = try Service(
+            .dispatcher, configurationPath: options.config, logLevel: options.logLevel, acceptsDescriptors: true)
         let shell: Shell
         do {
             shell = try Shell(service)

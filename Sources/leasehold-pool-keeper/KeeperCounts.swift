@@ -10,6 +10,8 @@ struct KeeperCounts {
     private var quarantined: UInt64 = 0
     private var races: UInt64 = 0
     private var holderDied: UInt64 = 0
+    private var adopted: UInt64 = 0
+    private var adoptedLate: UInt64 = 0
     private var ended: [UInt64] = [UInt64](repeating: 0, count: 16)
     private var dials: [UInt64] = [UInt64](repeating: 0, count: 8)
     private var refused: [UInt64] = [UInt64](repeating: 0, count: 32)
@@ -32,14 +34,17 @@ struct KeeperCounts {
         case .gone: gone += 1
         case .quarantined: quarantined += 1
         case .ignored: races += 1
+        case .adopted: adopted += 1
+        case .revoked: adoptedLate += 1
         case .quarantineEnded, .nodeAvoided, .nodeTrusted, .conflict, .unknownEndpoint, .recovered: break
         }
     }
 
-    func report(leasing: LinkServer, keeper: Keeper) -> [String: UInt64] {
+    func report(leasing: LinkServer, escrow: EscrowStore) -> [String: UInt64] {
         var out = [
             "grants": granted, "requeues": requeued, "gone": gone, "quarantines": quarantined, "late-messages": races,
-            "leases-holder-died": holderDied, "held-ms-total": heldMilliseconds,
+            "leases-holder-died": holderDied, "adopted": adopted, "adopt-late": adoptedLate, "escrowed": escrow.escrowed,
+            "escrow-skipped": escrow.skipped, "escrow-descriptors": UInt64(escrow.total), "fenced": escrow.fenced, "held-ms-total": heldMilliseconds,
             "link-messages-sent": leasing.links.reduce(0) { $0 + $1.messagesSent },
             "link-packets-sent": leasing.links.reduce(0) { $0 + $1.packetsSent },
             "link-packets-received": leasing.links.reduce(0) { $0 + $1.packetsReceived },

@@ -27,7 +27,8 @@ extension Shell {
             return .json(keeper.leaseReports(at: now).map {
                 ServiceKit.LeaseReport(
                     lease: $0.lease, pool: names[$0.pool] ?? "", endpoint: uids[$0.endpoint] ?? $0.endpoint.description,
-                    address: $0.address, seat: $0.seat, age: $0.age, ending: $0.isEnding, probe: $0.isProbe)
+                    address: $0.address, seat: $0.seat, age: $0.age, ending: $0.isEnding, probe: $0.isProbe,
+                    escrowed: $0.isEscrowed)
             })
         case "queue":
             return .json(keeper.configuredPools.flatMap { policy in

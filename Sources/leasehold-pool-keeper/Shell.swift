@@ -16,13 +16,19 @@ final class Shell {
     private var isPerforming = false
     private var postponed: [Keeper.Input] = []
     private let leasing: LinkServer
+    let escrow: EscrowStore
+    private var handOvers: [HandOver] = []
+    /// Tries again what a successor's link did not take.
+    private var handOverTimer: LoopTimer?
     private let state: StateEdge
     private let scaling: LinkServer
     private let endpoints: LinkClient
     private var timer: LoopTimer?
     private var roster: DispatcherRoster
     /// Few: a linear search beats a hash.
-    private var links: [(id: DispatcherID, link: Link)] = []
+    private var links: [(id: DispatcherID, link: Link, instance: InstanceID)] = []
+    /// Hellos in a seat whose last process is dead and not yet read to its end.
+    private var heirs: [(link: Link, predecessor: InstanceID)] = []
     private var nextID: UInt64 = 1
     private var lives: [InstanceID: Life] = [:]
     private var operated: UInt32 = 0
@@ -30,6 +36,7 @@ final class Shell {
 
     /// A dispatcher process: its pidfd, whether it has died, and its link while there is one.
     private struct Life {
+        var seat: String
         var pidfd: Int32
         var token: Loop.Token?
         var hasDied = false
@@ -44,9 +51,10 @@ final class Shell {
         let known = roster.load()
         let configuration = service.configuration
         keeper = Keeper(
-            Keeper.Parameters(epoch: epoch, recoveryGrace: configuration.recoveryGrace), policies: configuration.pools.map(\.policy),
+            Keeper.Parameters(epoch: epoch, adoptWithin: configuration.adoptWithin, recoveryGrace: configuration.recoveryGrace), policies: configuration.pools.map(\.policy),
             roster: known.map { RosterEntry(instance: $0.instance, seat: $0.seat) }, at: Instant(nanoseconds: monotonicNow()))
         leasing = try service.listen(.leasing)
+        escrow = EscrowStore(loop: service.loop, budget: Int(service.outbox.descriptorBudget))
         scaling = try service.listen(.scaling)
         state = StateEdge(try service.listen(.state), loop: service.loop)
         endpoints = service.connect(.endpoints)
@@ -54,11 +62,13 @@ final class Shell {
         timer = service.loop.timer { [unowned self] _ in feed(.wake) }
         state.read = { [unowned self] pool in keeper.state(of: pool, at: service.loop.instant) }
         state.pools = { [unowned self] in keeper.configuredPools.map(\.id) }
+        handOverTimer = service.loop.timer { [unowned self] _ in goOnHandingOver() }
+        escrow.onHangUp = { [unowned self] instance, ticket in feed(.callerLeft(instance, ticket)) }
         connectEdges()
         for process in known { follow(process) }
         service.onReload = { [unowned self] _, new in feed(.policiesChanged(new.pools.map(\.policy))) }
         service.onControl = { [unowned self] request in answer(request) }
-        service.counters = { [unowned self] in counts.report(leasing: leasing, keeper: keeper) }
+        service.counters = { [unowned self] in counts.report(leasing: leasing, escrow: escrow) }
         service.loop.atTurnEnd { [unowned self] in turnEnded() }
         endpoints.start()
         service.ready(status: status)
@@ -91,12 +101,27 @@ final class Shell {
             service.logger.warning("A dispatcher broke the protocol and is disconnected, continuing", metadata: ["reason": "\(reason.name)"])
             links.first { $0.id == id }?.link.close()
         case .rosterChanged: saveRoster()
+        case .handOver(let dead, let heir, let id):
+            escrow.inherit(from: dead, to: heir)
+            guard let link = links.first(where: { $0.id == id })?.link else { return }
+            let parked = keeper.waiting(of: heir).map(\.caller)
+            handOvers.append(HandOver(to: link, heir, escrow.seat(heir), parkedCallers: parked) { [unowned self] in
+                keeper.held($0, at: service.loop.instant)
+            })
+        case .closeWorker(let instance, let lease): escrow.close(lease, of: instance)
+        case .fence(let instance, let lease):
+            service.logger.warning(
+                "A worker was cut off: nobody adopted its session", metadata: [LogKey.lease: "\(lease)", LogKey.messageID: "\(MessageID.fenced)"])
+            escrow.fence(lease, of: instance)
+        case .watchCallers(let instance): escrow.watch(keeper.waiting(of: instance), of: instance)
+        case .dropEscrow(let instance): escrow.drop(instance)
         case .operated(let count): operated = count
         case .notice(let notice): note(notice)
         }
     }
 
     private func turnEnded() {
+        if !handOvers.isEmpty { goOnHandingOver() }
         timer?.set(keeper.nextWake)
         service.setStatus(status)
     }
@@ -114,10 +139,8 @@ final class Shell {
 
     private func connectEdges() {
         leasing.onUp = { [unowned self] link in dispatcherUp(link) }
-        leasing.onPacket = { [unowned self] (link, packet, _) throws(WireError) in
-            let id = DispatcherID(rawValue: link.tag)
-            var reader = ByteReader(packet)
-            while !reader.isAtEnd { feed(.request(id, try LeasingRequest.decode(from: &reader))) }
+        leasing.onPacket = { [unowned self] (link, packet, descriptors) throws(WireError) in
+            try dispatcherSaid(link, packet, descriptors)
         }
         leasing.onEnd = { [unowned self] link, reason in dispatcherDown(link, reason) }
         scaling.onPacket = { [unowned self] (_, packet, _) throws(WireError) in
@@ -139,28 +162,55 @@ final class Shell {
         }
     }
 
+    private func dispatcherSaid(_ link: Link, _ packet: UnsafeRawBufferPointer, _ descriptors: ReceivedDescriptors?) throws(WireError) {
+        let id = DispatcherID(rawValue: link.tag)
+        guard let instance = links.first(where: { $0.id == id })?.instance, !isHandingOver(to: instance) else {
+            throw .mismatch(field: "messages before the end of adoption", ours: 0, theirs: UInt64(packet.count))
+        }
+        var reader = ByteReader(packet)
+        while !reader.isAtEnd {
+            let request = try LeasingRequest.decode(from: &reader)
+            if case .escrow(let message) = request {
+                let isKept = try escrow.take(message, from: instance, descriptors) { keeper.held($0, at: service.loop.instant)?.isEnding ?? false }
+                // The machine knows of workers only.
+                guard isKept, case .worker = message else { continue }
+            }
+            feed(.request(id, request))
+            if case .asserted = request { escrow.asserted(instance) }
+        }
+        if let rest = descriptors?.count, rest > 0 { throw .mismatch(field: "descriptors beyond those announced", ours: 0, theirs: UInt64(rest)) }
+    }
+
     private func dispatcherUp(_ link: Link) {
         guard let peer = link.peer else { return }
+        // One process in a seat at a time inherits: the last, once everything that it said has been read.
+        if let dead = unread(in: peer.seat, but: InstanceID(rawValue: peer.instance)) { return heirs.append((link, dead)) }
         let id = DispatcherID(rawValue: nextID)
         nextID += 1
         link.tag = id.rawValue
-        links.append((id, link))
         let instance = InstanceID(rawValue: peer.instance)
+        links.append((id, link, instance))
         let pid = link.credentials.pid
         roster.know(
             DispatcherRoster.Process(
                 instance: instance, seat: peer.seat.replacingSpaces, pid: pid, startTime: ProcessTable.startTime(of: pid) ?? 0))
         if lives[instance] == nil {
-            if var pidfd = link.peerPidfd() { watch(instance, pidfd.release()) } else { lives[instance] = Life(pidfd: -1) }
+            if var pidfd = link.peerPidfd() { watch(instance, peer.seat, pidfd.release()) } else { lives[instance] = Life(seat: peer.seat, pidfd: -1) }
         }
         lives[instance]?.link = id
         service.logger.info("A dispatcher connected", metadata: ["seat": "\(peer.seat)", LogKey.messageID: "\(MessageID.linkUp)"])
+        escrow.greeted(instance)
         feed(.dispatcherConnected(id, instance: instance, seat: peer.seat))
     }
 
     private func dispatcherDown(_ link: Link, _ reason: LinkEnd) {
+        if let i = heirs.firstIndex(where: { $0.link === link }) {
+            heirs.remove(at: i)
+            return
+        }
         let id = DispatcherID(rawValue: link.tag)
         links.removeAll { $0.id == id }
+        handOvers.removeAll { $0.link === link }
         service.logger.warning(
             "A dispatcher's link ended; its leases stay", metadata: [
                 "seat": "\(link.peer?.seat ?? "")", "reason": "\(reason)", LogKey.messageID: "\(MessageID.linkDown)",
@@ -181,11 +231,11 @@ final class Shell {
             if pidfd >= 0 { _ = lh_close(Int32(pidfd)) }
             return feed(.dispatcherDied(process.instance))
         }
-        watch(process.instance, Int32(pidfd))
+        watch(process.instance, process.seat, Int32(pidfd))
     }
 
-    private func watch(_ instance: InstanceID, _ pidfd: Int32) {
-        var life = Life(pidfd: pidfd)
+    private func watch(_ instance: InstanceID, _ seat: String, _ pidfd: Int32) {
+        var life = Life(seat: seat, pidfd: pidfd)
         // Without a watch the death would go unseen; the link's end still suspends its tickets.
         life.token = try? service.loop.watch(pidfd, LH_EPOLLIN) { [unowned self] _ in died(instance) }
         lives[instance] = life
@@ -203,7 +253,30 @@ final class Shell {
 
     private func buried(_ instance: InstanceID) {
         if let life = lives.removeValue(forKey: instance), life.pidfd >= 0 { _ = lh_close(life.pidfd) }
+        for (ticket, caller) in keeper.waiting(of: instance) where !escrow.holds(caller, of: instance) { feed(.callerLeft(instance, ticket)) }
         feed(.dispatcherDied(instance))
+        let waiting = heirs.filter { $0.predecessor == instance }.map(\.link)
+        heirs.removeAll { $0.predecessor == instance }
+        for link in waiting where link.isUp { dispatcherUp(link) }
+    }
+
+    /// A process of this seat that is dead, though not all that it said has been read.
+    private func unread(in seat: String, but heir: InstanceID) -> InstanceID? {
+        for (instance, life) in lives where life.seat == seat && instance != heir {
+            // Its end may be in the same turn's events as the hello.
+            if !life.hasDied, life.pidfd >= 0, lh_pidfd_ended(life.pidfd) != 0 { died(instance) }
+            if lives[instance]?.hasDied ?? false { return instance }
+        }
+        return nil
+    }
+
+    private func isHandingOver(to instance: InstanceID) -> Bool {
+        !handOvers.isEmpty && handOvers.contains { $0.heir == instance }
+    }
+
+    private func goOnHandingOver() {
+        handOvers.removeAll { $0.goOn() }
+        if !handOvers.isEmpty { handOverTimer?.deadline = service.loop.now + 5_000_000 }
     }
 
     private func saveRoster() {
@@ -247,7 +320,7 @@ final class Shell {
     private func note(_ notice: Notice) {
         counts.note(notice)
         switch notice {
-        case .granted, .leaseEnded, .refused, .requeued, .gone, .ignored: break
+        case .granted, .leaseEnded, .refused, .requeued, .gone, .ignored, .adopted, .revoked: break
         case .quarantined(let endpoint, let pool, let cause, let duration):
             service.logger.notice(
                 "An endpoint is set aside", metadata: [

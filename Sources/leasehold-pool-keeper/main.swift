@@ -9,7 +9,7 @@ struct PoolKeeper: ParsableCommand {
     @OptionGroup var options: DaemonOptions
 
     func run() throws {
-        let service = try Service(.poolKeeper, configurationPath: options.config, logLevel: options.logLevel)
+        let service = try Service(.poolKeeper, configurationPath: options.config, logLevel: options.logLevel, acceptsDescriptors: true)
         let shell = try Shell(service)
         try withExtendedLifetime(shell) { try service.run() }
     }

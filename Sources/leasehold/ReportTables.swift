@@ -42,11 +42,11 @@ extension Table {
 
     init(_ leases: [LeaseReport]) {
         self.init(
-            ["POOL", "LEASE", "ENDPOINT", "ADDRESS", "AGE", "SEAT", "NOTES"],
+            ["POOL", "LEASE", "ENDPOINT", "ADDRESS", "AGE", "SEAT", "ESCROW", "NOTES"],
             rows: leases.map { lease in
                 [
                     Cell(lease.pool), Cell(lease.lease), Cell(lease.endpoint), Cell(lease.address), Cell(age(lease.ageMs)),
-                    Cell(lease.seat),
+                    Cell(lease.seat), Cell(lease.escrowed ? "yes" : "no"),
                     lease.ending ? Cell("ending", .warning) : Cell(lease.probe ? "probe" : ""),
                 ]
             })

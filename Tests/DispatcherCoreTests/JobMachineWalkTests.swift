@@ -218,7 +218,7 @@ extension JobWalk {
             jobs[id] = Line(stand: .dialing, isProbe: true, lease: probe.lease, arrived: now)
             order.append(id)
             try expect(try say(.probing(id, probe)))
-        case .revoke: try expect(try say(.reply(reply)))
+        case .revoke, .adopt: try expect(try say(.reply(reply)))
         }
     }
 

@@ -54,7 +54,7 @@ struct RandomWalk {
             nodeAvoidance: .seconds(3))
         let policies = Self.policies(&random, names)
         let roster = (0..<Int.random(in: 0...2, using: &random)).map {
-            RosterEntry(instance: InstanceID(rawValue: UInt64($0) + 1), seat: "s\($0)")
+            RosterEntry(instance: InstanceID(rawValue: UInt64($0) + 1), seat: "s\(($0 + 1) % 3)")
         }
         instances = UInt64(roster.count)
         alive = roster.map(\.instance)
@@ -130,7 +130,7 @@ struct RandomWalk {
     mutating func connect(_ instance: InstanceID) throws {
         links += 1
         let link = DispatcherID(rawValue: links)
-        try step(.dispatcherConnected(link, instance: instance, seat: "s\(instance.rawValue)"))
+        try step(.dispatcherConnected(link, instance: instance, seat: "s\(instance.rawValue % 3)"))
         unsaid[link] = telling(instance)
     }
 
@@ -190,7 +190,7 @@ struct RandomWalk {
         // Calm walks are mostly jobs; wild ones are mostly what goes wrong around them.
         switch Int.random(in: 0..<(random.chance(calm) ? 56 : 100), using: &random) {
         case 0..<25: if let link = pickLink() { try step(ticket(on: link)) }
-        case 25..<29:
+        case 25..<28:
             guard let waiting = reference.tickets.randomElement(using: &random) else { return }
             if let link = reference.processes[waiting.instance]?.link { try step(.request(link, .cancel(waiting.id))) }
         case 29..<47:
@@ -202,9 +202,16 @@ struct RandomWalk {
                     + Outcome.allCases.filter {
                         $0 != .probePassed && $0 != .probeFailed
                     }
+            // As in life: what runs is in escrow, unless it is over at once.
+            if !lease.isEscrowed, random.chance(50) {
+                return try step(.request(link, .escrow(.worker(EscrowedWorker(lease: lease.id, caller: .none, worker: .none)))))
+            }
             try step(.request(link, .release(lease.id, outcomes.randomElement(using: &random) ?? .served)))
         case 47..<50: if let (link, lease) = pickLease() { try step(.request(link, .ending(lease.id))) }
-        case 50..<54:
+        case 50:
+            guard let (link, lease) = pickLease() else { return }
+            try step(.request(link, .escrow(.worker(EscrowedWorker(lease: lease.id, caller: .none, worker: .none)))))
+        case 51..<54:
             guard let (link, lease) = pickLease(), !lease.isProbe else { return }
             let failure = DialFailure.allCases.randomElement(using: &random) ?? .refused
             try step(.request(link, .dialFailed(lease.id, random.chance(40) ? .timedOut : failure)))
@@ -230,6 +237,9 @@ struct RandomWalk {
             alive.append(InstanceID(rawValue: instances))
             try connect(InstanceID(rawValue: instances))
         case 91: if random.chance(30), let instance = alive.randomElement(using: &random) { try kill(instance) }
+        case 28:
+            let left = reference.tickets.filter { reference.processes[$0.instance]?.phase == .dead }
+            if let waiting = left.randomElement(using: &random) { try step(.callerLeft(waiting.instance, waiting.id)) }
         case 92: try step(.operated(random.chance(75) ? .resume(pool()) : .pause(pool(), refuse: random.chance(40))))
         case 93: if random.chance(50) { try step(.operated(.drain(endpoint: endpoint().uid, pool: random.chance(50) ? nil : pool()))) }
         case 94: try step(.operated(.undrain(endpoint: endpoint().uid, pool: random.chance(50) ? nil : pool())))
@@ -255,6 +265,10 @@ struct RandomWalk {
         if let link = reference.processes[instance]?.link { unsaid[link] = nil }
         alive.removeAll { $0 == instance }
         try step(.dispatcherDied(instance))
+        // Most are followed soon by a process in the same seat.
+        guard random.chance(70) else { return }
+        repeat { instances += 1 } while instances % 3 != instance.rawValue % 3
+        alive.append(InstanceID(rawValue: instances))
     }
 
     private mutating func snapshot() throws {

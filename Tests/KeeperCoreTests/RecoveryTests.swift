@@ -302,7 +302,8 @@ import Wire
     @Test func theLeasesOfTheDeadWaitForTheirSuccessor() throws {
         let talk = Dialogue(policy(), parameters: .init(epoch: 7, adoptWithin: .seconds(5)))
         talk.upsert(worker(1))
-        _ = try talk.lease(1)
+        let grant = try talk.lease(1)
+        talk.request(.escrow(.worker(EscrowedWorker(lease: grant.lease, caller: .none, worker: .none))))
         talk.say(.dispatcherDied(InstanceID(rawValue: 100)))
         talk.pass(.seconds(5) - .nanoseconds(1))
         #expect(talk.state.leased == 1)

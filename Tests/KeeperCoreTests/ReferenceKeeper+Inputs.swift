@@ -6,12 +6,13 @@ extension ReferenceKeeper {
     func apply(_ input: Keeper.Input) throws {
         switch input {
         case .wake: break
-        case .dispatcherConnected(let link, let instance, let seat): connected(link, instance, seat)
+        case .dispatcherConnected(let link, let instance, let seat): try connected(link, instance, seat)
         case .dispatcherLinkEnded(let link): unlink(link)
         case .dispatcherDied(let instance): died(instance)
         case .request(let link, let request):
             guard let instance = processes.first(where: { $0.value.link == link })?.key else { return }
             try requested(request, instance, link)
+        case .callerLeft(let instance, let id): tickets.removeAll { $0.id == id && $0.instance == instance }
         case .endpoints(let message): told(message)
         case .endpointsLost: staged = nil
         case .scaling(let request): try scaling(request)
@@ -20,7 +21,7 @@ extension ReferenceKeeper {
         }
     }
 
-    private func connected(_ link: DispatcherID, _ instance: InstanceID, _ seat: String) {
+    private func connected(_ link: DispatcherID, _ instance: InstanceID, _ seat: String) throws {
         if let old = processes[instance] {
             if old.phase == .dead { return expected.append(.closeDispatcher(link, .dead)) }
             if let oldLink = old.link {
@@ -28,12 +29,42 @@ extension ReferenceKeeper {
                 unlink(oldLink)
             }
         }
+        let isNew = processes[instance] == nil
+        if isNew { processOrder.append(instance) }
         var process = processes[instance] ?? Process(seat: seat, phase: .asserting)
         process.phase = .asserting
         process.link = link
         process.assertion += 1
         if isRecovering { process.blocks = true }
         processes[instance] = process
+        if !isNew, process.adoptUntil != nil { return expected.append(.handOver(from: instance, to: instance, link)) }
+        let left = isNew ? processes.filter { $1.seat == seat && $1.phase == .dead && $1.adoptUntil != nil } : [:]
+        guard let (dead, estate) = left.max(by: { ($0.value.adoptUntil ?? now, order(of: $0.key)) < ($1.value.adoptUntil ?? now, order(of: $1.key)) })
+        else { return try take("adopt end") { $0 == link && $1 == .adopt(.end) } }
+        expected.append(.handOver(from: dead, to: instance, link))
+        for i in leases.indices where leases[i].instance == dead { (leases[i].instance, leases[i].told) = (instance, 0) }
+        for i in tickets.indices where tickets[i].instance == dead { (tickets[i].instance, tickets[i].told) = (instance, 0) }
+        processes[instance]?.adoptUntil = estate.adoptUntil
+        processes[instance]?.returned = estate.returned
+        processes[dead]?.adoptUntil = nil
+        if !estate.blocks { processes[dead]?.blocksUntil = nil }
+        if let rest = processes[dead] { bury(dead, rest) }
+    }
+
+    /// The order in which processes first connected.
+    private func order(of instance: InstanceID) -> Int { processOrder.firstIndex(of: instance) ?? -1 }
+
+    /// Nobody has adopted in time what a dead process left, or what one that lives has inherited and not asserted.
+    func endAdoption(_ instance: InstanceID) {
+        guard let process = processes[instance], let until = process.adoptUntil, until <= now else { return }
+        processes[instance]?.adoptUntil = nil
+        let isDead = process.phase == .dead
+        for lease in leases where lease.instance == instance && (isDead || lease.told == 0) {
+            if isDead { processes[instance]?.blocksUntil = now + parameters.recoveryGrace }
+            end(lease, .holderDied)
+        }
+        tickets.removeAll { $0.instance == instance && (isDead || $0.told == 0) }
+        if isDead { expected.append(.dropEscrow(instance)) }
     }
 
     private func unlink(_ link: DispatcherID) {
@@ -52,11 +83,14 @@ extension ReferenceKeeper {
         guard var process = processes[instance], process.phase != .dead else { return }
         process.link = nil
         process.phase = .dead
-        tickets.removeAll { $0.instance == instance }
-        process.leasesUntil = now + parameters.adoptWithin
+        for i in tickets.indices where tickets[i].instance == instance { tickets[i].isSuspended = true }
+        process.adoptUntil = process.adoptUntil ?? now + parameters.adoptWithin
         if process.blocks || leases.contains(where: { $0.instance == instance }) { process.blocksUntil = now + parameters.recoveryGrace }
         processes[instance] = process
-        bury(instance, process)
+        for lease in leases where lease.instance == instance && !lease.isEscrowed { end(lease, .holderDied) }
+        if tickets.contains(where: { $0.instance == instance }), process.adoptUntil ?? now > now { expected.append(.watchCallers(instance)) }
+        endAdoption(instance)
+        if let process = processes[instance] { bury(instance, process) }
         recoverIfComplete()
     }
 
@@ -71,6 +105,12 @@ extension ReferenceKeeper {
             for i in leases.indices where leases[i].id == lease && leases[i].instance == instance { leases[i].isEnding = true }
         case .assertLease(let asserted): try leaseAsserted(asserted, instance, link)
         case .asserted: try assertedAll(instance)
+        case .escrow(.worker(let worker)):
+            guard let i = leases.firstIndex(where: { $0.id == worker.lease && $0.instance == instance }) else {
+                return expected.append(.closeWorker(instance, worker.lease))
+            }
+            leases[i].isEscrowed = true
+        case .escrow: break
         }
     }
 
@@ -81,6 +121,7 @@ extension ReferenceKeeper {
         var entry = Waiting(
             id: ticket.id, pool: ticket.pool, instance: instance, arrival: now - ticket.age, sequence: sequence, budget: ticket.budget,
             isRequeued: ticket.isRequeued, isSuspended: true, told: process.assertion)
+        if ticket.isRequeued, let job = process.returned, job.ticket == ticket.id { entry.arrival = min(entry.arrival, job.arrival) }
         if let i = tickets.firstIndex(where: { $0.id == ticket.id && $0.instance == instance }) {
             guard process.phase == .asserting, tickets[i].told != process.assertion, tickets[i].pool == ticket.pool else {
                 return fault(link, .duplicateTicket)
@@ -108,6 +149,7 @@ extension ReferenceKeeper {
         guard let process = processes[instance], process.phase == .asserting else { return }
         processes[instance]?.phase = .up
         processes[instance]?.blocks = false
+        processes[instance]?.adoptUntil = nil
         for lease in leases where lease.instance == instance && lease.told != process.assertion { end(lease, .unaccounted) }
         tickets.removeAll { $0.instance == instance && $0.told != process.assertion }
         for i in tickets.indices where tickets[i].instance == instance { tickets[i].isSuspended = false }
@@ -152,6 +194,7 @@ extension ReferenceKeeper {
 
     private func returned(_ id: LeaseID, _ instance: InstanceID, _ how: Notice.LeaseEnd) {
         guard let lease = leases.first(where: { $0.id == id && $0.instance == instance }) else { return }
+        processes[instance]?.returned = lease.job
         end(lease, how)
     }
 
@@ -159,6 +202,12 @@ extension ReferenceKeeper {
     func end(_ lease: Lease, _ how: Notice.LeaseEnd) {
         defer { forgetWhatIsGone() }
         leases.removeAll { $0.id == lease.id }
+        if lease.isEscrowed {
+            switch how {
+            case .released, .dialFailed: expected.append(.closeWorker(lease.instance, lease.id))
+            case .holderDied, .unaccounted: expected.append(.fence(lease.instance, lease.id))
+            }
+        }
         payDrained(lease.endpoint)
         guard let policy = pools[lease.pool]?.policy, let worker = workers[lease.endpoint] else { return }
         let reached: Bool

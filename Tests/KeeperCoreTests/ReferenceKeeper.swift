@@ -15,6 +15,14 @@ final class ReferenceKeeper {
         var told: Int
         var isEnding = false
         var isProbe = false
+        var isEscrowed = false
+        /// What it was granted to, as far as this keeper granted it.
+        var job: Job?
+    }
+
+    struct Job {
+        var ticket: TicketID
+        var arrival: Instant
     }
 
     struct Waiting {
@@ -71,7 +79,9 @@ final class ReferenceKeeper {
         var phase: Phase
         var assertion = 0
         var blocks = false
-        var leasesUntil: Instant?
+        var adoptUntil: Instant?
+        /// The job of the lease that it gave back last.
+        var returned: Job?
         var blocksUntil: Instant?
     }
 
@@ -93,6 +103,7 @@ final class ReferenceKeeper {
     var leases: [Lease] = []
     var tickets: [Waiting] = []
     var processes: [InstanceID: Process] = [:]
+    var processOrder: [InstanceID] = []
     var staged: [EndpointsMessage]?
     var snapshots = 0
     var sourceIsUnknown = true
@@ -111,6 +122,7 @@ final class ReferenceKeeper {
         latest = LeaseID(epoch: parameters.epoch, counter: 0)
         for policy in policies { pools[policy.id] = Pool(policy: policy, isConfigured: true) }
         for entry in roster { processes[entry.instance] = Process(seat: entry.seat, phase: .expected, blocks: true) }
+        processOrder = roster.map(\.instance)
     }
 
     // Plain facts.
@@ -217,7 +229,7 @@ final class ReferenceKeeper {
         guard rest.isEmpty else { throw Disagreement(description: "unexplained replies \(rest)") }
         let told = actions.filter { action in
             switch action {
-            case .scaling, .closeDispatcher, .operated: true
+            case .scaling, .closeDispatcher, .operated, .handOver, .closeWorker, .fence, .watchCallers, .dropEscrow: true
             case .reply, .poolChanged, .rosterChanged, .notice: false
             }
         }
@@ -241,6 +253,7 @@ final class ReferenceKeeper {
         }
         for (name, node) in nodes where node.avoidedUntil.map({ $0 <= now }) ?? false { nodes[name] = Node() }
         forgetWhatIsGone()
+        for instance in processes.keys { endAdoption(instance) }
         for (instance, process) in processes where process.phase == .dead { bury(instance, process) }
         recoverIfComplete()
         markIdle()
@@ -309,7 +322,8 @@ final class ReferenceKeeper {
         latest = granted.lease
         leases.append(
             Lease(
-                id: granted.lease, pool: ticket.pool, endpoint: granted.endpoint, instance: ticket.instance, told: process.assertion))
+                id: granted.lease, pool: ticket.pool, endpoint: granted.endpoint, instance: ticket.instance, told: process.assertion,
+                job: Job(ticket: ticket.id, arrival: ticket.arrival)))
     }
 
     private func isAvoided(_ id: EndpointID) -> Bool {
@@ -365,15 +379,11 @@ final class ReferenceKeeper {
 
     func bury(_ instance: InstanceID, _ process: Process) {
         var process = process
-        if let until = process.leasesUntil, until <= now {
-            process.leasesUntil = nil
-            for lease in leases where lease.instance == instance { end(lease, .holderDied) }
-        }
         if let until = process.blocksUntil, until <= now {
             process.blocksUntil = nil
             process.blocks = false
         }
-        processes[instance] = process.leasesUntil == nil && process.blocksUntil == nil ? nil : process
+        processes[instance] = process.adoptUntil == nil && process.blocksUntil == nil ? nil : process
     }
 
     func recoverIfComplete() {

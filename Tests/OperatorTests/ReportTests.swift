@@ -51,11 +51,11 @@ import Wire
         let lease = LeaseReport(
             lease: LeaseID(epoch: 1_700_000_000, counter: 7), pool: "browsers", endpoint: "u-1", address: .loopback(port: 21_000),
             seat: "0",
-            age: .seconds(65), ending: true, probe: false)
+            age: .seconds(65), ending: true, probe: false, escrowed: true)
         #expect(
             Table([lease]).render(coloured: false) == """
-                POOL      LEASE         ENDPOINT  ADDRESS            AGE  SEAT  NOTES
-                browsers  1700000000.7  u-1       127.0.0.1:21000  1m05s     0  ending
+                POOL      LEASE         ENDPOINT  ADDRESS            AGE  SEAT  ESCROW  NOTES
+                browsers  1700000000.7  u-1       127.0.0.1:21000  1m05s     0  yes     ending
 
                 """)
         let ticket = TicketReport(

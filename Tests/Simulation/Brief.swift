@@ -16,6 +16,7 @@ extension LeasingRequest {
         case .release(let lease, let outcome): "release \(lease) \(outcome.name)"
         case .assertLease(let asserted): "assert \(asserted.lease)\(asserted.isEnding ? " ending" : "")\(asserted.isProbe ? " probe" : "")"
         case .asserted: "asserted"
+        case .escrow(let escrow): "escrow \(escrow)"
         }
     }
 }
@@ -27,6 +28,7 @@ extension LeasingReply {
         case .refuse(let refusal): "refuse ticket \(refusal.ticket.rawValue): \(refusal.reason.token)"
         case .probe(let probe): "probe \(probe.lease): \(probe.address)"
         case .revoke(let lease): "revoke \(lease)"
+        case .adopt(let adoption): "adopt \(adoption)"
         }
     }
 }
@@ -49,7 +51,8 @@ extension Notice {
         switch self {
         case .leaseEnded(let lease, _, let endpoint, let end, _): "lease \(lease) ended: \(end) on \(endpoint.description.prefix(8))"
         case .granted(let lease, _, let endpoint, _): "lease \(lease) is on \(endpoint.description.prefix(8))"
-        case .refused, .requeued, .gone, .quarantined, .quarantineEnded, .nodeAvoided, .nodeTrusted, .conflict, .unknownEndpoint, .ignored,
+        case .refused, .requeued, .gone, .quarantined, .quarantineEnded, .nodeAvoided, .nodeTrusted, .conflict, .unknownEndpoint, .ignored, .adopted,
+            .revoked,
             .recovered:
             "\(self)"
         }

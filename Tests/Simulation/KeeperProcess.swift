@@ -85,6 +85,8 @@ final class KeeperProcess: Process {
             gone.end.flush()
             gone.end.close()
             forget(gone)
+        case .handOver(_, _, let link): peer(link)?.end.send(LeasingReply.adopt(.end))
+        case .closeWorker, .fence, .watchCallers, .dropEscrow: break
         case .rosterChanged: isRosterDirty = true
         case .notice(let notice): world.trace.note(name) { "· \(notice.brief)" }
         }

@@ -55,11 +55,13 @@ final class Promises {
             case .asserted:
                 isAsserted = instance
                 line.asserted(instance)
+            case .escrow: break
             }
         case .dispatcherConnected(_, let instance, _): line.connected(instance)
         case .dispatcherLinkEnded(let link): if let instance = instance(link) { line.suspend(instance) }
         case .dispatcherDied(let instance):
             line.forget(instance)
+        case .callerLeft(let instance, let ticket): line.remove(ticket, of: instance)
         case .endpoints(let message):
             if timersDue { before = feed }
             if let lost = feed.take(message), !world.cluster.wereEmpty.contains(lost) {
@@ -81,7 +83,7 @@ final class Promises {
                 case .dead, .superseded: break
                 }
             case .notice(let notice): noticed(notice)
-            case .poolChanged, .rosterChanged, .operated: break
+            case .poolChanged, .rosterChanged, .operated, .handOver, .closeWorker, .fence, .watchCallers, .dropEscrow: break
             }
         }
         line.settle()
@@ -98,6 +100,7 @@ final class Promises {
         case .revoke(let lease):
             // One that was cut may be told again after it has ended.
             if world.dispatchers.contains(where: { $0.life != .dead && $0.holds(lease) }) { fail("lease \(lease) was taken from its holder") }
+        case .adopt: break
         }
     }
 
@@ -156,7 +159,7 @@ final class Promises {
                 }
             }
         case .conflict(let endpoint, let lease, let count): fail("lease \(lease) is one of \(count) on \(endpoint)")
-        case .granted, .refused, .requeued, .gone, .quarantined, .quarantineEnded, .nodeAvoided, .nodeTrusted, .unknownEndpoint, .ignored,
+        case .granted, .refused, .requeued, .gone, .quarantined, .quarantineEnded, .nodeAvoided, .nodeTrusted, .unknownEndpoint, .ignored, .adopted, .revoked,
             .recovered:
             break
         }

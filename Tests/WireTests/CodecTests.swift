@@ -20,12 +20,21 @@ enum Samples {
     static let requests: [LeasingRequest] = [
         .ticket(
             Ticket(
-                id: TicketID(rawValue: 9), pool: pool, age: .milliseconds(5), budget: .seconds(30), urgency: .standard, tenant: "t",
+                id: TicketID(rawValue: 9), connection: caller, pool: pool, age: .milliseconds(5), budget: .seconds(30), urgency: .standard, tenant: "t",
                 affinity: "k", bytes: 400, isRequeued: true)),
         .ticket(Ticket(id: TicketID(rawValue: .max), pool: pool)), .cancel(TicketID(rawValue: 9)), .unused(lease),
         .dialFailed(lease, .refused), .ending(lease), .release(lease, .served),
         .assertLease(AssertedLease(lease: lease, pool: pool, endpoint: endpoint.id, address: address, age: .seconds(1), isEnding: true)),
         .asserted,
+    ] + escrow.map { .escrow($0) }
+    static let caller = ConnectionID(slot: 3, generation: 41)
+    static let escrowed = EscrowedWorker(lease: lease, caller: caller, worker: ConnectionID(slot: 5, generation: 2))
+    static let escrow: [Escrow] = [.records, .pipes(index: 12), .caller(caller), .callerGone(caller), .worker(escrowed)]
+    static let adoption: [Adoption] = [
+        .records, .pipes(index: UInt32(Bounds.pipes - 1)), .caller(caller),
+        .worker(
+            escrowed, AssertedLease(lease: lease, pool: pool, endpoint: endpoint.id, address: address, age: .seconds(9), isEnding: true)),
+        .end,
     ]
     static let replies: [LeasingReply] = [
         .grant(Grant(ticket: TicketID(rawValue: 9), lease: lease, pool: pool, endpoint: endpoint.id, address: address)),
@@ -36,7 +45,7 @@ enum Samples {
         .refuse(Refusal(ticket: TicketID(rawValue: 9), reason: .queueFull, retryAfter: .seconds(2), queued: 10)),
         .refuse(Refusal(ticket: TicketID(rawValue: 9), reason: .noEndpoints)),
         .probe(Probe(lease: lease, pool: pool, endpoint: endpoint.id, address: address, timeout: .seconds(1))), .revoke(lease),
-    ]
+    ] + adoption.map { .adopt($0) }
     static let states: [StateMessage] = {
         var state = PoolState(pool: pool)
         state.free = 3
@@ -109,15 +118,26 @@ enum Samples {
     }
 
     /// The bytes of a version must not change by accident: two processes of one version may be of two builds.
-    @Test(arguments: [
-        (LeasingRequest.cancel(TicketID(rawValue: 0x0102)), "020201000000000000"),
-        (.release(LeaseID(epoch: 1, counter: 2), .busy), "060100000000000000020000000000000006"),
-        (.asserted, "08"),
-    ])
-    func goldenFrames(_ message: LeasingRequest, _ hex: String) {
+    @Test(arguments: Golden.requests) func goldenFrames(_ message: LeasingRequest, _ hex: String) { #expect(bytes(message) == hex) }
+    @Test(arguments: Golden.replies) func goldenReplies(_ message: LeasingReply, _ hex: String) { #expect(bytes(message) == hex) }
+
+    private func bytes(_ message: some WireMessage) -> String {
         var writer = ByteWriter()
         message.encode(into: &writer)
-        #expect(writer.bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() == hex)
+        return writer.bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+
+    /// What a message carries is decided by what it is: nothing that a peer says can contradict it.
+    @Test func everyMessageSaysHowManyDescriptorsComeWithIt() {
+        #expect(Samples.escrow.map(\.descriptors) == [1, 2, 1, 0, 1])
+        #expect(Samples.adoption.map(\.descriptors) == [1, 2, 1, 1, 0])
+        #expect(Samples.requests.reduce(0) { $0 + $1.descriptors } == 5)
+    }
+
+    @Test func aPipeBeyondItsBoundIsRefused() {
+        #expect(throws: WireError.tooLong(field: "pipe", count: Bounds.pipes)) {
+            try decode(LeasingRequest.self, [9, 2, 0, 0, 1, 0])
+        }
     }
 
     @Test func aMessageThatDoesNotFitIsRewoundAndWrittenAgain() throws {

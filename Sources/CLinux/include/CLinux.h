@@ -21,6 +21,7 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -115,6 +116,7 @@ static const uint32_t LH_EPOLLIN = EPOLLIN, LH_EPOLLOUT = EPOLLOUT, LH_EPOLLRDHU
 
 /// open(2), always close-on-exec. Flags as in fcntl.h; `mode` for O_CREAT.
 static inline long lh_open(const char *path, int flags, mode_t mode) { return LH_RESULT(open(path, flags | O_CLOEXEC, mode)); }
+static inline long lh_duplicate(int fd) { return LH_RESULT(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 static inline long lh_close(int fd) { return LH_RESULT(close(fd)); }
 static inline long lh_read(int fd, void *p, size_t n) { return LH_RESULT(read(fd, p, n)); }
 static inline long lh_write(int fd, const void *p, size_t n) { return LH_RESULT(write(fd, p, n)); }
@@ -196,6 +198,23 @@ static inline struct lh_address lh_peer_address(int fd) {
 /// `tcpi_bytes_acked` (linux/tcp.h, since 4.1): what the other host has acknowledged, a SYN or FIN not counted here.
 long lh_bytes_acked(int fd);
 
+/// Where a TCP connection stands, as the kernel counts it.
+struct lh_stream_position {
+    /// `tcpi_bytes_received`: what came from the peer, its FIN counted as one.
+    uint64_t received;
+    /// `tcpi_bytes_acked`: what the peer has acknowledged, the SYN of a connection that was made from here and our FIN counted as one each.
+    uint64_t acked;
+    /// SIOCINQ: what nobody has read yet, a FIN not counted.
+    int32_t unread;
+    /// SIOCOUTQ: what was sent and not acknowledged, our FIN counted as one.
+    int32_t unsent;
+    /// `tcpi_state`, as in linux/tcp_states.h.
+    uint8_t state;
+};
+
+/// Reads the four counters so that they belong together: again until nothing moved meanwhile. -EAGAIN when it never settles.
+long lh_stream_position(int fd, struct lh_stream_position *out);
+
 /// A Unix-domain address. A leading '@' names the abstract namespace. Returns 0, or -ENAMETOOLONG.
 static inline long lh_unix_address(const char *path, struct sockaddr_un *out, socklen_t *length) {
     size_t n = strlen(path);
@@ -229,6 +248,9 @@ static inline long lh_bind_unix(int fd, const char *path) {
 /// Sends a packet with `count` descriptors (SCM_RIGHTS); at most 253 (unix(7)).
 long lh_send_descriptors(int fd, const void *bytes, size_t n, const int *descriptors, int count);
 
+/// The same with a packet that lies in two places.
+long lh_send_descriptors_of(int fd, const void *first, size_t n, const void *second, size_t m, const int *descriptors, int count);
+
 /// Receives a packet and at most `room` descriptors. `*received` is how many came, `*truncated` whether bytes or
 /// descriptors were cut off (MSG_TRUNC, MSG_CTRUNC).
 long lh_receive_descriptors(int fd, void *bytes, size_t n, int *descriptors, int room, int *received, int *truncated);
@@ -246,6 +268,12 @@ static inline long lh_pidfd_open(int pid) { return LH_RESULT(syscall(SYS_pidfd_o
 
 /// A pidfd of the peer: SO_PEERPIDFD (Linux 6.5), else pidfd_open of SO_PEERCRED's pid.
 long lh_peer_pidfd(int fd);
+
+/// Whether the process of a pidfd has ended, reaped or not (pidfd_open(2): readable from then on).
+static inline int lh_pidfd_ended(int pidfd) {
+    struct pollfd p = {pidfd, POLLIN, 0};
+    return poll(&p, 1, 0) > 0;
+}
 
 static inline long lh_pidfd_signal(int pidfd, int signal) { return LH_RESULT(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0)); }
 
@@ -323,6 +351,21 @@ static inline int64_t lh_realtime(void) {
     clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+
+static inline long lh_truncate(int fd, int64_t size) { return LH_RESULT(ftruncate(fd, size)); }
+
+/// Maps the whole of a shared file for reading and writing. NULL when it cannot be; then errno is negated in `*error`.
+static inline void *lh_map(int fd, size_t size, long *error) {
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (p != MAP_FAILED) return p;
+    *error = -(long)errno;
+    return NULL;
+}
+static inline void lh_unmap(void *p, size_t size) { (void)munmap(p, size); }
+
+/// A store that comes after all earlier ones, also for whoever finds the memory when this process was killed.
+static inline void lh_store_last(uint64_t *p, uint64_t value) { __atomic_store_n(p, value, __ATOMIC_RELEASE); }
+static inline uint64_t lh_load_first(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 
 static inline long lh_memfd(const char *name) { return LH_RESULT(syscall(SYS_memfd_create, name, 3 /* CLOEXEC | ALLOW_SEALING */)); }
 

@@ -45,11 +45,19 @@ public struct ChunkScanner: Hashable, Sendable, BitwiseCopyable {
     }
 
     public private(set) var phase = Phase.size
-    private var trailerBytes: UInt16 = 0
+    /// Bytes of trailer lines so far.
+    public private(set) var trailerBytes: UInt16 = 0
     /// Content bytes of the current chunk behind the position.
     public private(set) var remaining: UInt64 = 0
 
     public init() {}
+
+    /// Goes on where another one stood.
+    public init(phase: Phase, remaining: UInt64, trailerBytes: UInt16) {
+        self.phase = phase
+        self.remaining = min(remaining, HTTPLimits.bodyBytes)
+        self.trailerBytes = min(trailerBytes, UInt16(HTTPLimits.trailerBytes))
+    }
 
     public var isDone: Bool { phase == .done }
 

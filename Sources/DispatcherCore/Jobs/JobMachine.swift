@@ -55,7 +55,7 @@ public struct JobMachine: Sendable {
         case probe(Probe)
     }
 
-    public private(set) var jobs: [Job] = []
+    public internal(set) var jobs: [Job] = []
     public private(set) var isKeeperUp = false
     /// Few: a linear search beats a hash.
     private var pools: [Pool]
@@ -147,6 +147,8 @@ public struct JobMachine: Sendable {
             case .refuse(let refusal): refused(refusal, &actions)
             case .probe(let probe): actions.append(.probe(probe))
             case .revoke(let lease): revoked(lease, &actions)
+            // Descriptors are the shell's.
+            case .adopt: break
             }
         case .dialed(let id): dialed(id, now)
         case .dialFailed(let id, let failure): dialFailed(id, failure, &actions)
@@ -279,10 +281,14 @@ public struct JobMachine: Sendable {
         }
     }
 
-    private mutating func remember(_ id: JobID, _ outcome: Outcome, _ now: Instant) {
-        cuts.removeAll { $0.until <= now }
+    mutating func remember(_ id: JobID, _ outcome: Outcome, _ now: Instant) {
         var lease = assertion(of: id, at: now)
         lease.isEnding = true
+        remember(lease, outcome, now)
+    }
+
+    mutating func remember(_ lease: AssertedLease, _ outcome: Outcome, _ now: Instant) {
+        cuts.removeAll { $0.until <= now }
         let quarantine = pools.first { $0.id == lease.pool }?.quarantine ?? .seconds(2)
         cuts.append(Cut(lease: lease, outcome: outcome, at: now, until: now + quarantine))
     }
@@ -337,13 +343,22 @@ public struct JobMachine: Sendable {
     // MARK: Slots
 
     /// The one place where a job changes its phase.
-    private mutating func enter(_ i: Int, _ phase: JobPhase) {
+    mutating func enter(_ i: Int, _ phase: JobPhase) {
         let change = (phase == .waiting ? 1 : 0) - (jobs[i].phase == .waiting ? 1 : 0)
         if change != 0, let p = pools.firstIndex(where: { $0.id == jobs[i].request.pool }) { pools[p].waiting += change }
         jobs[i].phase = phase
     }
 
-    private mutating func free(_ i: Int) {
+    /// The slots between those that were adopted are free.
+    public mutating func adoptedAll() {
+        firstFree = .max
+        for i in jobs.indices.reversed() where jobs[i].phase == .none {
+            jobs[i].nextFree = firstFree
+            firstFree = UInt32(i)
+        }
+    }
+
+    mutating func free(_ i: Int) {
         enter(i, .none)
         jobs[i].generation &+= 1
         jobs[i].nextFree = firstFree

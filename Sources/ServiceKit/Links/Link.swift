@@ -2,18 +2,6 @@ import CLinux
 import Linux
 import Wire
 
-/// Descriptors that came with a packet; what nobody takes is closed.
-public final class ReceivedDescriptors {
-    private var numbers: [Int32]
-    init(_ numbers: [Int32]) { self.numbers = numbers }
-    deinit { for number in numbers { _ = lh_close(number) } }
-
-    public var count: Int { numbers.count }
-
-    /// The next descriptor in the sender's order; the caller owns it.
-    public func takeFirst() -> Descriptor? { numbers.isEmpty ? nil : Descriptor(owning: numbers.removeFirst()) }
-}
-
 /// Why a link ended.
 public enum LinkEnd: Sendable, CustomStringConvertible {
     case peerClosed
@@ -21,6 +9,8 @@ public enum LinkEnd: Sendable, CustomStringConvertible {
     case helloLate
     case badPeer(WireError)
     case tooLarge
+    /// A packet came without all of its descriptors: this process has none left, or the peer miscounts.
+    case descriptorsLost
     case slowReader
     case system(SystemError)
     case ours
@@ -32,6 +22,7 @@ public enum LinkEnd: Sendable, CustomStringConvertible {
         case .helloLate: "no hello came in time"
         case .badPeer(let error): "the peer sent nonsense: \(error)"
         case .tooLarge: "the peer sent a packet over its bound"
+        case .descriptorsLost: "descriptors of a packet were lost (is LimitNOFILE too low?)"
         case .slowReader: "the peer does not read"
         case .system(let error): error.description
         case .ours: "closed here"
@@ -58,7 +49,9 @@ public final class Link {
     private let loop: Loop
     private let outbox: Outbox
     private var writer = ByteWriter()
-    private var waiting: [[UInt8]] = []
+    /// What the packet being written carries: numbers of open descriptors that belong to whoever appended them.
+    private var carried: [Int32] = []
+    private var waiting: [Packet] = []
     private var waitingHead = 0
     private var token: Loop.Token?
     fileprivate var isDirty = false
@@ -66,6 +59,19 @@ public final class Link {
     private var onPacket: (Link, UnsafeRawBufferPointer, ReceivedDescriptors?) throws(WireError) -> Void = { (_, _, _) throws(WireError) in }
     private var onEnd: (Link, LinkEnd) -> Void = { _, _ in }
     private let buffer: UnsafeMutableRawBufferPointer
+    /// Nil where descriptors are not accepted.
+    private let received: ReceivedDescriptors?
+
+    /// A packet that the socket did not take yet, with duplicates of its descriptors: by then the originals may be closed.
+    private struct Packet {
+        var bytes: [UInt8]
+        var descriptors: [Int32]
+
+        mutating func closeAll() {
+            for number in descriptors { _ = lh_close(number) }
+            descriptors = []
+        }
+    }
 
     init(owning raw: Int32, edge: Edge, ours: Hello, outbox: Outbox) {
         descriptor = Descriptor(owning: raw)
@@ -73,6 +79,7 @@ public final class Link {
         self.outbox = outbox
         loop = outbox.loop
         buffer = .allocate(byteCount: Bounds.packetBytes + 1, alignment: 16)
+        received = edge.carriesDescriptors && outbox.descriptorBudget > 0 ? ReceivedDescriptors() : nil
         // A socket without credentials (never for AF_UNIX) reads as nobody.
         _ = lh_peer_credentials(raw, &credentials)
         ours.encode(into: &writer)
@@ -129,45 +136,92 @@ public final class Link {
         append { message.encode(into: &$0) }
     }
 
-    /// Sends one message in a packet of its own with duplicates of `descriptors` (at most 253). False when the kernel would not take
-    /// it now (EAGAIN, ETOOMANYREFS): the caller counts and tries again; the message is not queued.
-    public func send(_ message: some WireMessage, descriptors: [Int32]) -> Bool {
-        flush()
-        guard descriptor.isOpen, waitingHead == waiting.count else { return false }
-        message.encode(into: &writer)
-        defer { writer.removeAll() }
-        let sent = lh_send_descriptors(descriptor.raw, writer.bytes.baseAddress, writer.count, descriptors, Int32(descriptors.count))
-        if sent >= 0 {
-            messagesSent &+= 1
-            packetsSent &+= 1
-        }
-        return sent >= 0
+    public func send(_ message: some WireMessage, carrying first: Int32, _ second: Int32 = -1) {
+        append(carrying: first, second) { message.encode(into: &$0) }
     }
+
+    /// Appends one message that carries duplicates of open descriptors. They stay open until the packet is sent: see ``willClose(_:)``.
+    @inline(__always)
+    public func append(carrying first: Int32, _ second: Int32 = -1, _ encode: (inout ByteWriter) -> Void) {
+        guard descriptor.isOpen else { return }
+        if carried.count + 2 > Bounds.packetDescriptors { flush() }
+        // Only after the message is in: a full packet is sent with what it had.
+        append(encode)
+        guard descriptor.isOpen else { return }
+        carried.append(first)
+        if second >= 0 { carried.append(second) }
+    }
+
+    /// Before a descriptor that may have been appended in this turn is closed: its number may be another's by the end of the turn.
+    @inline(__always)
+    public func willClose(_ number: Int32) {
+        if !carried.isEmpty, carried.contains(number) { flush() }
+    }
+
+    /// Whether the kernel has everything that was appended: sendmsg(2) has returned.
+    public var isDelivered: Bool { writer.isEmpty && waitingHead == waiting.count }
 
     /// Sends what has been appended. Called by the outbox at the end of each turn.
     public func flush() {
         guard descriptor.isOpen, !writer.isEmpty else { return }
-        defer { writer.removeAll() }
+        defer {
+            writer.removeAll()
+            carried.removeAll(keepingCapacity: true)
+        }
         if waitingHead == waiting.count {
-            let sent = lh_send(descriptor.raw, writer.bytes.baseAddress, writer.count, 0)
+            let sent = carried.withUnsafeBufferPointer { send(writer.bytes, $0) }
             if sent >= 0 {
                 packetsSent &+= 1
                 return
             }
-            // A dead peer's last words are still to be read: the end comes from the reading side.
-            guard sent == Int(-EAGAIN) || sent == Int(-ENOBUFS) else { return }
-            if let token { loop.rewatch(token, LH_EPOLLIN | LH_EPOLLOUT) }
+            guard isPassing(sent) else { return }
         }
         guard waiting.count - waitingHead < Bounds.queuedPackets else { return end(.slowReader) }
-        waiting.append([UInt8](writer.bytes))
+        var packet = Packet(bytes: [UInt8](writer.bytes), descriptors: [])
+        for number in carried {
+            let copy = lh_duplicate(number)
+            if copy < 0 {
+                packet.closeAll()
+                return end(.system(SystemError(Int32(-copy), "fcntl", "a descriptor for \(edge.name)")))
+            }
+            packet.descriptors.append(Int32(copy))
+        }
+        waiting.append(packet)
     }
 
-    private func sendWaiting() {
+    private func send(_ bytes: UnsafeRawBufferPointer, _ descriptors: UnsafeBufferPointer<Int32>) -> Int {
+        if descriptors.isEmpty { return lh_send(descriptor.raw, bytes.baseAddress, bytes.count, 0) }
+        return lh_send_descriptors(descriptor.raw, bytes.baseAddress, bytes.count, descriptors.baseAddress, Int32(descriptors.count))
+    }
+
+    /// Whether a packet that was not taken will be, later; sees to it that it is tried again.
+    private func isPassing(_ failure: Int) -> Bool {
+        switch Int32(-failure) {
+        case EAGAIN, ENOBUFS:
+            if let token { loop.rewatch(token, LH_EPOLLIN | LH_EPOLLOUT) }
+            return true
+        case ETOOMANYREFS:
+            // The socket is writable all the same; the user's descriptors in flight are too many until somebody reads.
+            outbox.tryAgain(self)
+            return true
+        // A dead peer's last words are still to be read: the end comes from the reading side.
+        default: return false
+        }
+    }
+
+    fileprivate func sendWaiting() {
+        guard descriptor.isOpen else { return }
         while waitingHead < waiting.count {
-            let sent = waiting[waitingHead].withUnsafeBytes { lh_send(descriptor.raw, $0.baseAddress, $0.count, 0) }
-            if sent < 0 { return }
+            let sent = waiting[waitingHead].bytes.withUnsafeBytes { bytes in
+                waiting[waitingHead].descriptors.withUnsafeBufferPointer { send(bytes, $0) }
+            }
+            if sent < 0 {
+                _ = isPassing(sent)  // what is not passing ends the link from the reading side
+                return
+            }
             packetsSent &+= 1
-            waiting[waitingHead] = []
+            waiting[waitingHead].closeAll()
+            waiting[waitingHead].bytes = []
             waitingHead += 1
         }
         waiting.removeAll()
@@ -180,40 +234,29 @@ public final class Link {
     private func ready(_ events: UInt32) {
         if events & LH_EPOLLOUT != 0 { sendWaiting() }
         guard descriptor.isOpen, events & ~LH_EPOLLOUT != 0 else { return }
-        var numbers: [Int32] = []
-        var truncated: Int32 = 0
         let count: Int
-        if peer.map({ _ in outbox.descriptorBudget > 0 }) ?? false {
-            (count, numbers, truncated) = receiveWithDescriptors()
+        var wasCut = false
+        if let received, peer != nil {
+            (count, wasCut) = received.receive(descriptor.raw, into: buffer)
         } else {
             count = lh_recv(descriptor.raw, buffer.baseAddress, buffer.count, 0)
         }
+        defer { received?.closeRest() }
         if count <= 0 {
             // After ECONNRESET come the messages that a dying peer had queued: read on until 0 says that it is the end.
             if count == Int(-EAGAIN) || count == Int(-EINTR) || count == Int(-ECONNRESET) { return }
             return end(count == 0 ? .peerClosed : .system(SystemError(Int32(-count), "recv", edge.name)))
         }
-        let descriptors = numbers.isEmpty ? nil : ReceivedDescriptors(numbers)
-        guard count <= Bounds.packetBytes, truncated == 0 else { return end(.tooLarge) }
+        guard count <= Bounds.packetBytes else { return end(.tooLarge) }
+        if wasCut { return end(.descriptorsLost) }
         packetsReceived &+= 1
         let packet = UnsafeRawBufferPointer(rebasing: buffer[..<count])
         do throws(WireError) {
-            if peer == nil { try accept(packet) } else { try onPacket(self, packet, descriptors) }
+            if peer == nil { try accept(packet) } else { try onPacket(self, packet, received) }
         } catch {
             if peer == nil { refuse(error) }
             end(.badPeer(error))
         }
-    }
-
-    private func receiveWithDescriptors() -> (Int, [Int32], Int32) {
-        var truncated: Int32 = 0
-        var received: Int32 = 0
-        var count = 0
-        let numbers = [Int32](unsafeUninitializedCapacity: 253) { room, initialized in
-            count = lh_receive_descriptors(descriptor.raw, buffer.baseAddress, buffer.count, room.baseAddress, 253, &received, &truncated)
-            initialized = Int(received)
-        }
-        return (count, numbers, truncated)
     }
 
     private func accept(_ packet: UnsafeRawBufferPointer) throws(WireError) {
@@ -237,6 +280,8 @@ public final class Link {
         if let token { loop.unwatch(token) }
         descriptor.close()
         writer.removeAll()
+        carried = []
+        for i in waitingHead..<waiting.count { waiting[i].closeAll() }
         waiting = []
         waitingHead = 0
         onEnd(self, reason)
@@ -253,16 +298,33 @@ public final class Outbox {
     /// Descriptors that this process accepts over its links; 0 receives none.
     public let descriptorBudget: UInt32
     private var dirty: [Link] = []
+    /// Links whose packets wait for the user's descriptors in flight to become fewer.
+    private var refused: [Link] = []
+    private var retry: LoopTimer?
+    /// How often ETOOMANYREFS was met.
+    public private(set) var refusals: UInt64 = 0
+    private static let retryAfter: Int64 = 5_000_000
 
     public init(loop: Loop, descriptorBudget: UInt32 = 0) {
         self.loop = loop
         self.descriptorBudget = descriptorBudget
         loop.asLastAct { [unowned self] in flush() }
+        retry = loop.timer { [unowned self] _ in
+            let links = refused
+            refused = []
+            for link in links { link.sendWaiting() }
+        }
     }
 
     fileprivate func mark(_ link: Link) {
         link.isDirty = true
         dirty.append(link)
+    }
+
+    fileprivate func tryAgain(_ link: Link) {
+        refusals &+= 1
+        refused.append(link)
+        retry?.deadline = loop.now + Self.retryAfter
     }
 
     public func flush() {

@@ -32,6 +32,9 @@ public final class LinkClient {
         timer = outbox.loop.timer { [unowned self] _ in due() }
     }
 
+    /// Somebody listens at the other end, if not more.
+    public var isConnected: Bool { attempt.map { !$0.isClosed } ?? false }
+
     /// Begins to connect.
     public func start() { connect() }
 

@@ -1,0 +1,27 @@
+/// How the shared words are divided. Another version, or other sizes, and a successor does not read them.
+///
+/// A header: magic, version, and the two counts. Then a record for each caller's slot, one for each worker's slot, and the addresses of callers
+/// that came through a balancer. Sparse: slots that were never used cost nothing.
+public enum RecordLayout {
+    public static let magic: UInt64 = 0x3144_524f_4345_524c  // "LRECORD1"
+    public static let version: UInt64 = 1
+    public static let headerWords = 512
+    /// Slots that have a record; a connection in a higher slot is not put in escrow.
+    public static let callers = 1 << 20
+    public static let workers = 1 << 18
+    /// See ``CallerRecord``.
+    public static let callerWords = 8
+    /// ``WorkerRecord`` and its two relays.
+    public static let workerWords = 64
+    /// A relay: a pipe's index plus one, and two copies of a ``RelayRecord``, of which the one with the later sequence counts.
+    public static let upOffset = 16
+    public static let downOffset = 40
+    public static let copiesOffset = 8
+    public static let copyWords = 8
+    /// Address (high, low), port with family, believed headers plus 256.
+    public static let peerWords = 4
+    public static let callersAt = headerWords
+    public static let workersAt = callersAt + callers * callerWords
+    public static let peersAt = workersAt + workers * workerWords
+    public static let words = peersAt + callers * peerWords
+}

@@ -1,0 +1,125 @@
+import CLinux
+import DispatcherCore
+import Linux
+import Model
+
+/// The records of one loop's connections, in memory that outlives the process: see ``RecordLayout``.
+///
+/// Plain stores; the last one of a step commits it. Every step is written before it is done.
+final class Records {
+    private let shared: SharedWords
+    /// For slots beyond the layout, whose connections are not put in escrow: written and never read.
+    private let spare = UnsafeMutablePointer<UInt64>.allocate(capacity: RecordLayout.workerWords)
+
+    init() throws(SystemError) {
+        shared = try SharedWords(name: "leasehold-records", count: RecordLayout.words)
+        spare.initialize(repeating: 0, count: RecordLayout.workerWords)
+        let header: [UInt64] = [
+            RecordLayout.magic, RecordLayout.version, UInt64(RecordLayout.callers), UInt64(RecordLayout.workers),
+        ]
+        for (i, word) in header.enumerated() { shared.words[i] = word }
+    }
+
+    /// A predecessor's. EINVAL when they are of another version.
+    init(owning descriptor: consuming Descriptor) throws(SystemError) {
+        shared = try SharedWords(owning: descriptor, count: RecordLayout.words)
+        spare.initialize(repeating: 0, count: RecordLayout.workerWords)
+        guard shared.words[0] == RecordLayout.magic, shared.words[1] == RecordLayout.version,
+            shared.words[2] == UInt64(RecordLayout.callers), shared.words[3] == UInt64(RecordLayout.workers)
+        else { throw SystemError(EINVAL, "map", "records of another version") }
+    }
+
+    deinit { spare.deallocate() }
+
+    var descriptor: Int32 { shared.descriptor }
+
+    @inline(__always)
+    func caller(_ slot: Int32) -> UnsafeMutablePointer<UInt64> {
+        guard Int(slot) < RecordLayout.callers else { return spare }
+        return shared.words + RecordLayout.callersAt + Int(slot) * RecordLayout.callerWords
+    }
+
+    @inline(__always)
+    func worker(_ slot: Int32) -> UnsafeMutablePointer<UInt64> {
+        guard Int(slot) < RecordLayout.workers else { return spare }
+        return shared.words + RecordLayout.workersAt + Int(slot) * RecordLayout.workerWords
+    }
+
+    /// Whether connections of this slot have records of their own.
+    func holds(caller slot: Int32) -> Bool { Int(slot) < RecordLayout.callers }
+    func holds(worker slot: Int32) -> Bool { Int(slot) < RecordLayout.workers }
+
+    // MARK: Reading what a predecessor wrote
+
+    func readCaller(_ slot: Int32) -> CallerRecord? { CallerRecord(Self.words(caller(slot))) }
+
+    func readWorker(_ slot: Int32) -> WorkerRecord? {
+        let at = worker(slot)
+        var words = SIMD16<UInt64>()
+        for i in 0..<16 { words[i] = at[i] }
+        return WorkerRecord(words)
+    }
+
+    /// The later of a relay's two copies, and its sequence.
+    static func readRelay(_ base: UnsafeMutablePointer<UInt64>) -> (record: RelayRecord?, sequence: UInt16) {
+        let first = words(base + RecordLayout.copiesOffset)
+        let second = words(base + RecordLayout.copiesOffset + RecordLayout.copyWords)
+        let (a, b) = (RelayRecord.sequence(of: first[0]), RelayRecord.sequence(of: second[0]))
+        let isSecond = Int16(bitPattern: b &- a) > 0
+        return (RelayRecord(isSecond ? second : first), isSecond ? b : a)
+    }
+
+    private static func words(_ at: UnsafeMutablePointer<UInt64>) -> SIMD8<UInt64> {
+        var words = SIMD8<UInt64>()
+        for i in 0..<8 { words[i] = at[i] }
+        return words
+    }
+
+    // MARK: Callers behind a balancer
+
+    private func peerAt(_ slot: Int32) -> UnsafeMutablePointer<UInt64> {
+        guard holds(caller: slot) else { return spare }
+        return shared.words + RecordLayout.peersAt + Int(slot) * RecordLayout.peerWords
+    }
+
+    /// Nil where no PROXY header was taken.
+    func setPeer(_ peer: Peer?, caller slot: Int32) {
+        let at = peerAt(slot)
+        guard let peer else {
+            // Pages of this table are touched only where a balancer stands in front.
+            if at[3] != 0 { at[3] = 0 }
+            return
+        }
+        at[0] = peer.address?.high ?? 0
+        at[1] = peer.address?.low ?? 0
+        at[2] = UInt64(peer.address?.port ?? 0) | UInt64(peer.address?.family.rawValue ?? 0) << 16
+        lh_store_last(at + 3, UInt64(peer.believed.rawValue) | 256)
+    }
+
+    func peer(caller slot: Int32) -> Peer? {
+        let at = peerAt(slot)
+        guard at[3] & 256 != 0 else { return nil }
+        var address: SocketAddress?
+        if let family = SocketAddress.Family(rawValue: UInt8(truncatingIfNeeded: at[2] >> 16)) {
+            address = SocketAddress(family: family, high: at[0], low: at[1], port: UInt16(truncatingIfNeeded: at[2]))
+        }
+        return Peer(address: address, believed: Believed(rawValue: UInt8(truncatingIfNeeded: at[3])))
+    }
+}
+
+extension CallerRecord {
+    /// Writes all of it; the state last.
+    func write(to at: UnsafeMutablePointer<UInt64>) {
+        let words = self.words
+        for i in 1..<8 { at[i] = words[i] }
+        lh_store_last(at, words[0])
+    }
+}
+
+extension WorkerRecord {
+    func write(to at: UnsafeMutablePointer<UInt64>) {
+        let words = self.words
+        for i in 1..<11 { at[i] = words[i] }
+        lh_store_last(at, words[0])
+    }
+}
