@@ -153,6 +153,9 @@ extension DispatchLoop {
             record.follows = .open
             record.end = .max
             record.traits = .isSwitch
+            // The request's end is no longer the end of what the caller sends.
+            worker.pointee.up.record.end = .max
+            worker.pointee.up.commit()
         } else {
             if head.keepsAlive { record.traits.insert(.keepsWorker) }
             if plan.keepsCaller { record.traits.insert(.keepsCaller) }

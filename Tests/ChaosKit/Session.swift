@@ -70,8 +70,12 @@ final class Session: Party {
     var isWaitingForWorker: Bool { outcome == nil && askedAt != 0 && begunAt == 0 }
 
     private func watch() {
-        exchange.up.onPause = { [unowned self] in crowd.paused(self, from: $0, to: $1) }
-        exchange.down.onPause = { [unowned self] in crowd.paused(self, from: $0, to: $1) }
+        for flow in [exchange.up, exchange.down] {
+            // A worker goes on with the exchange of a caller that is gone.
+            flow.onPause = { [weak self] from, to in
+                if let self, outcome == nil { crowd.paused(self, from: from, to: to) }
+            }
+        }
     }
 
     private func ask() {
