@@ -209,7 +209,14 @@ final class Session: Party {
         }
     }
 
-    private var stage: String { begunAt == 0 ? hasBegunOnce ? "before its next job" : "before its job" : "in its job" }
+    private var stage: String {
+        if askedAt == 0 { return "between two requests" }
+        if begunAt == 0 { return hasBegunOnce ? "before its next job" : "before its job" }
+        let now = crowd.arena.now
+        let worker = exchange.answeredAt == 0 ? "not answered" : "answered \((now - exchange.answeredAt) / 1_000_000) ms ago"
+        return "begun \((now - begunAt) / 1_000_000) ms ago, the worker has \(worker)\(exchange.visitDone ? " and is done" : ""), "
+            + "sent up \(exchange.up.sent)/\(plan.up.total), head \(isAnswered ? "here" : "not here")"
+    }
 
     private func lossNow(_ what: String) -> Outcome {
         // A dispatcher that drains resets new TCP callers and ends idle connections; what it had taken on before, it finishes.

@@ -58,17 +58,18 @@ struct Tally: Sendable {
         }
     }
 
-    /// A wait belongs to the first blow that it spans, or that was not over for long when it began.
+    /// A wait belongs to the blow that it spans most of.
     mutating func pause(_ which: WritableKeyPath<Blow, [Int: Int64]>, of session: Int, from: Int64, to: Int64) {
         guard to - from >= 5_000_000 else { return }
-        var first: Int?
+        var best: (blow: Int, time: Int64)?
         for index in blows.indices.reversed() {
             if blows[index].at < from - 30_000_000_000 { break }
-            let end = blows[index].over == .max ? Int64.max : blows[index].over + 100_000_000
-            if blows[index].at <= to, end >= from { first = index }
+            let end = blows[index].over == .max ? to : min(to, blows[index].over + 100_000_000)
+            let time = end - max(from, blows[index].at)
+            if time > best?.time ?? 0 { best = (index, time) }
         }
-        guard let first else { return }
-        let old = blows[first][keyPath: which][session] ?? 0
-        blows[first][keyPath: which][session] = max(old, to - from)
+        guard let best else { return }
+        let old = blows[best.blow][keyPath: which][session] ?? 0
+        blows[best.blow][keyPath: which][session] = max(old, to - from)
     }
 }
