@@ -298,6 +298,7 @@ extension DispatchLoop {
         else { return cutAdopted(slot) }
         switch downCourse {
         case .before: return
+        case .sinkGone where down.traits.contains(.isSwitch): break  // ended both ways, perhaps with bytes of the caller's still to be passed on
         case .sinkGone:
             // The caller has gone: what it would have got is found out when the session is looked at.
             caller.pointee.socket.broken = true

@@ -15,6 +15,7 @@ struct Chaos: ParsableCommand {
     @Option(help: "After those: dispatcher and pool-keeper in the same moment, so many times.") var both: UInt64 = 2
     @Option(help: "Which processes are struck, by name.") var victims: [String] = Fleet.Process.allCases.map(\.rawValue)
     @Option(help: "1 is 200 live sessions and 100 parked callers.") var size = 1.0
+    @Option(help: "Only sessions of this kind, as the table names it; may be given again.") var only: [String] = []
     @Option(help: "How long a session lasts, about, in seconds.") var seconds = 6.0
     @Option(help: "A file for the figures as JSON.") var json: String?
     @Flag(help: "Without the lines in between.") var quiet = false
@@ -28,6 +29,7 @@ struct Chaos: ParsableCommand {
             run.both = Int(both)
             run.victims = victims.compactMap { Fleet.Process(rawValue: $0) }
             run.size = size
+            run.only = only
             run.seconds = seconds
             run.threads = run.seed % 3 == 0 ? 2 : 1
             run.progress = !quiet

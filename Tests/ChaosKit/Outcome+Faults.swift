@@ -17,7 +17,7 @@ extension Run.Outcome {
         zero(order.overtaken, "parked callers saw a later one go first")
         zero(surprises.count, "ends that nobody had asked for", surprises)
         zero(leftovers.count, "leftovers at the end", leftovers)
-        if standing.live == 0 || standing.parked == 0 { out.append("seed \(seed): there was no load: \(standing)") }
+        if standing.live == 0 && standing.parked == 0 { out.append("seed \(seed): there was no load: \(standing)") }
         return out
     }
 }

@@ -15,6 +15,8 @@ package struct Run: Sendable {
     /// How long a session lasts, about.
     package var seconds = 5.0
     package var scarce = 12
+    /// Only sessions of these kinds, by name; none is all.
+    package var only: [String] = []
     /// `ulimit` commands before a process.
     package var limits: [Fleet.Process: String] = [:]
     /// The session whose bytes are altered on the way, to see that it is noticed.
@@ -119,7 +121,9 @@ package struct Run: Sendable {
     }
 
     private var targets: [Kind: Int] {
-        Dictionary(uniqueKeysWithValues: Kind.allCases.map { ($0, max(1, Int((Double($0.share) * size).rounded()))) })
+        let kinds = Kind.allCases.filter { only.isEmpty || only.contains($0.rawValue) }
+        let factor = only.isEmpty ? size : size * 300 / Double(kinds.reduce(0) { $0 + $1.share })
+        return Dictionary(uniqueKeysWithValues: kinds.map { ($0, max(1, Int((Double($0.share) * factor).rounded()))) })
     }
 
     private func configuration(_ fleet: Fleet) throws -> String {

@@ -215,7 +215,8 @@ final class Session: Party {
         let now = crowd.arena.now
         let worker = exchange.answeredAt == 0 ? "not answered" : "answered \((now - exchange.answeredAt) / 1_000_000) ms ago"
         return "begun \((now - begunAt) / 1_000_000) ms ago, the worker has \(worker)\(exchange.visitDone ? " and is done" : ""), "
-            + "sent up \(exchange.up.sent)/\(plan.up.total), head \(isAnswered ? "here" : "not here")"
+            + "sent up \(exchange.up.sent)/\(plan.up.total), head \(isAnswered ? "here" : "not here"), "
+            + (plan.callerEndsFirst ? "caller ends first" : "worker ends first") + (finSeen ? ", end seen" : "")
     }
 
     private func lossNow(_ what: String) -> Outcome {
@@ -250,6 +251,7 @@ final class Session: Party {
         let round = exchange.round + 1
         exchange = crowd.exchange(plan, round: round)
         askedAt = 0
+        begunAt = 0
         watch()
         incoming.again()
         crowd.arena.at(crowd.arena.hurry ? 0 : crowd.arena.now + plan.idle) { [weak self] in

@@ -94,6 +94,7 @@ final class Visit: Party {
         if let exchange, let plan {
             out += ", up \(exchange.up.received)/\(plan.up.total), down \(exchange.down.sent)/\(plan.down.total)"
         }
+        if let plan, plan.kind.isTunnel { out += plan.callerEndsFirst ? ", caller ends first" : ", worker ends first" }
         if finAt != 0 { out += ", its stream ended \(ago(finAt)) ago" }
         if brokenAt != 0 { out += ", broken off \(ago(brokenAt)) ago" }
         if let outcome = session?.outcome { out += ", caller: \(outcome)" } else if plan != nil, session == nil { out += ", caller gone" }
@@ -217,7 +218,7 @@ final class Visit: Party {
         if end == .fin, session?.outcome != nil || session == nil { return }
         if end == .fin, plan?.kind.isTunnel == false, incoming.phase == .complete { return }
         if session?.exchange === exchange {
-            session?.fail(.lost("the worker's connection \(end == .fin ? "ended" : "was reset") after \(exchange?.up.received ?? 0) bytes up"))
+            session?.fail(.lost("the worker's connection \(end == .fin ? "ended" : "was reset"): \(story)"))
         }
         breakOff()
     }
