@@ -34,6 +34,14 @@ public final class SharedWords {
         self.count = count
     }
 
+    /// Whether both map the same memory.
+    public func isSame(as other: SharedWords) -> Bool {
+        var ours = stat()
+        var theirs = stat()
+        return lh_fstat(descriptor, &ours) >= 0 && lh_fstat(other.descriptor, &theirs) >= 0 && ours.st_dev == theirs.st_dev
+            && ours.st_ino == theirs.st_ino
+    }
+
     deinit {
         lh_unmap(words, count * 8)
         _ = lh_close(descriptor)

@@ -199,7 +199,7 @@ extension DispatchLoop {
     func freeCaller(_ slot: Int32) {
         let caller = callers[slot]
         guard caller.pointee.state != .none else { return }
-        end(&caller.pointee.socket, caller.pointee.descriptor.raw, isEscrowed: caller.pointee.isEscrowed)
+        end(&caller.pointee.socket, caller.pointee.descriptor.raw)
         note(caller: slot, .none)
         loop.remove(caller.pointee.descriptor.raw)
         if caller.pointee.isEscrowed { forgetEscrow(caller: slot) }

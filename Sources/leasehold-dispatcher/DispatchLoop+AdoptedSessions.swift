@@ -57,6 +57,7 @@ extension DispatchLoop {
             payload: payload(slot, worker.pointee.generation))
         worker.pointee.state = .ending
         counters.adoptedSessions += 1
+        if records.listenerMap != nil { record.write(to: records.worker(slot)) }
         let kind = WorkerDeadline(rawValue: record.deadlineKind) ?? .none
         if kind != .none { setDeadline(worker: slot, kind, until: record.deadline) }
         guard callerSlot >= 0 else {
@@ -255,6 +256,9 @@ extension DispatchLoop {
         let callerSlot = worker.pointee.caller
         let listener = rules.listeners[Int(worker.pointee.listener)]
         if listener.isHTTP, readAgain(callerSlot) == nil { return cutAdopted(slot) }
+        // A PROXY header of ours may be there: none of it is the job's.
+        worker.pointee.isProxied = worker.pointee.socket.given >= worker.pointee.ackedBefore
+        worker.pointee.ackedBefore = worker.pointee.socket.given &+ 1
         worker.pointee.sentBytes = 0
         beginnings.append((slot, worker.pointee.generation))
     }

@@ -50,30 +50,43 @@ extension DispatchLoop {
         let inheritance = self.inheritance ?? Inheritance()
         self.inheritance = nil
         if isStarted {
-            // Ours is another life by now: its slots are taken.
-            refuse(inheritance)
+            // What was handed over before the link ended comes again, and is ours. Another's comes too late: our slots are taken.
+            if inheritance.isOf(records) { inheritance.closeAll() } else { refuse(inheritance) }
             return tellEverything(isNew: true)
         }
-        let isNew = !adopt(inheritance)
+        let isNew: Bool
+        if inheritance.isEmpty, let kept = keptInheritance {
+            // A new pool-keeper has nothing of it.
+            _ = adopt(kept)
+            isNew = true
+        } else {
+            keptInheritance?.closeAll()
+            isNew = !adopt(inheritance)
+        }
+        keptInheritance = nil
         tellEverything(isNew: isNew)
         start()
     }
 
-    /// The link ended: in the middle of a hand-over, what has come is all that there is.
+    /// The link ended. In the middle of a hand-over it begins anew with the next link, unless the pool-keeper died: then what has come is
+    /// all that there is.
     func keeperIsGone() {
         isLinkOpen = false
-        for slot in 0..<callers.capacity { callers[slot].pointee.isEscrowed = false }
-        for slot in 0..<workers.capacity { workers[slot].pointee.isEscrowed = false }
-        escrowed = 0
+        forgetEscrow()
         guard !isStarted, let inheritance else { return }
         self.inheritance = nil
         guard !inheritance.isEmpty else { return }
-        inheritanceTimer?.deadline = .max
-        _ = adopt(inheritance)
+        if (keptInheritance?.count ?? 0) > inheritance.count { return inheritance.closeAll() }
+        keptInheritance?.closeAll()
+        keptInheritance = inheritance
+        inheritanceTimer?.deadline = loop.now + Self.nobodyIsThere
+    }
+
+    /// Nothing is in escrow that anybody knows of.
+    private func forgetEscrow() {
         for slot in 0..<callers.capacity { callers[slot].pointee.isEscrowed = false }
         for slot in 0..<workers.capacity { workers[slot].pointee.isEscrowed = false }
         escrowed = 0
-        start()
     }
 
     func inheritanceIsLate() {
@@ -82,6 +95,11 @@ extension DispatchLoop {
             inheritanceWasLate = true
             inheritanceTimer?.deadline = loop.now + Self.silence
             return
+        }
+        if let kept = keptInheritance {
+            keptInheritance = nil
+            _ = adopt(kept)
+            forgetEscrow()
         }
         start()
     }
@@ -122,6 +140,7 @@ extension DispatchLoop {
             return false
         }
         records = old
+        old.mapListeners(to: rules.listenerNames)
         for pipe in inheritance.pipes where !pipes.adopt(pipe) {
             _ = lh_close(pipe.read)
             _ = lh_close(pipe.write)
@@ -142,6 +161,7 @@ extension DispatchLoop {
             workers[entry.slot].pointee.job = id
             note(worker: entry.slot, workers[entry.slot].pointee.state == .grace ? .grace : .ending)
         }
+        old.listenersMapped(to: rules.listenerNames)
         // Pipes that no session claims are nobody's, whatever is in them.
         for case let pipe? in pipes.all where !claimed.contains(pipe.index) { pipes.give(pipe, isEmpty: lh_unread(pipe.read) == 0) }
         let summary: Logger.Metadata = [
@@ -169,6 +189,7 @@ extension DispatchLoop {
             return
         }
         counters.adoptedCallers += 1
+        if records.listenerMap != nil { record.write(to: records.caller(slot)) }
         let caller = callers[slot]
         let rule = rules.listeners[Int(record.listener)]
         caller.pointee.descriptor = Descriptor(owning: heir.raw)
@@ -264,10 +285,14 @@ extension DispatchLoop {
     private func adoptWaiting(_ slot: Int32) {
         let caller = callers[slot]
         guard let record = records.readCaller(slot) else { return lost(slot) }
-        let listener = rules.listeners[Int(record.listener)]
+        let listener = rules.listeners[Int(caller.pointee.listener)]
         var request = JobRequest(pool: rules.pools[Int(caller.pointee.pool)].id)
         if listener.isHTTP {
-            guard let again = readAgain(slot) else { return lost(slot) }
+            guard let again = readAgain(slot) else {
+                // A caller that left meanwhile is nobody's loss.
+                let isGone = (try? StreamPosition(of: caller.pointee.descriptor.raw))?.state == .close
+                return isGone ? closeSilently(slot) : lost(slot)
+            }
             request = again
         }
         var id = record.job

@@ -118,12 +118,47 @@ extension DispatchLoop {
         orphan(slot, as: kind == .firstByte && !isJob ? .firstByteTimeout : .abandoned)
     }
 
+    // MARK: Handing over
+
+    /// Stops accepting; callers wait in the backlog for the successor. Everything else goes on until the pool-keeper has been told all.
+    func beginHandOver() {
+        guard handOverDeadline == .never else { return }
+        handOverDeadline = now + .seconds(5)
+        handOverTimer?.deadline = handOverDeadline.nanoseconds
+        for index in listenerDescriptors.indices where !pausedListeners.contains(UInt16(index)) {
+            loop.remove(listenerDescriptors[index])
+            pausedListeners.append(UInt16(index))
+        }
+        acceptTimer?.deadline = .max
+        // A probe is in nobody's escrow: given back, its endpoint is free for whoever comes.
+        for slot in 0..<workers.capacity where workers[slot].pointee.state == .probe {
+            let id = workers[slot].pointee.job
+            freeWorker(slot, nil)
+            feed(.ended(id, .unused))
+        }
+        loop.wakeUp()
+    }
+
+    /// Behind the turn's packets: done once the kernel has them all. A pool-keeper that is away is waited for, since without it everything
+    /// would be lost.
+    func handOverWhenTold() {
+        let isTold = isLinkOpen && keeper?.link?.isDelivered ?? false && beginnings.isEmpty
+        guard isTold || now >= handOverDeadline else { return }
+        handOverDeadline = .never
+        onDrained()
+    }
+
     // MARK: Draining
 
     /// Answers what comes with `draining`, lets what runs finish, at most for `limit`.
     func beginDrain(limit: Duration) {
         isDraining = true
         drainDeadline = now + limit
+        if handOverDeadline != .never {
+            // Nobody is to take over after all: who comes is answered.
+            handOverDeadline = .never
+            resumeAccepting()
+        }
         for slot in 0..<callers.capacity where callers[slot].pointee.state == .idle && !callers[slot].pointee.socket.readable {
             let isHTTP = rules.listeners[Int(callers[slot].pointee.listener)].isHTTP
             if isHTTP && callers[slot].pointee.deadline == .keepAlive { beginClosing(slot) }

@@ -51,6 +51,7 @@ extension DispatchLoop {
         worker.pointee.ackedBefore += worker.pointee.sentBytes
         worker.pointee.sentBytes = 0
         worker.pointee.consumeLater = 0
+        worker.pointee.isProxied = false
         worker.pointee.endingOutcome = .abandoned
         if worker.pointee.up.base == nil { bindRelays(slot) }
         worker.pointee.up.restart()
@@ -168,7 +169,7 @@ extension DispatchLoop {
         note(worker: slot, .session)
         worker.pointee.exchange = .requestHead
         // No byte before sendmsg(escrow) has returned: what was put into escrow in this turn goes when its batch has gone.
-        if worker.pointee.isEscrowed && worker.pointee.escrowTurn == loop.turns {
+        if worker.pointee.isEscrowed, worker.pointee.escrowTurn == loop.turns || keeper?.link?.isBacklogged ?? false {
             beginnings.append((slot, worker.pointee.generation))
         } else {
             begin(slot)
@@ -180,7 +181,7 @@ extension DispatchLoop {
         let worker = workers[slot]
         let caller = callers[worker.pointee.caller]
         let listener = rules.listeners[Int(caller.pointee.listener)]
-        if listener.sendsProxyHeader { sendProxyHeader(slot) }
+        if listener.sendsProxyHeader, !worker.pointee.isProxied { sendProxyHeader(slot) }
         if listener.isHTTP { return sendRequestHead(slot) }
         worker.pointee.exchange = .tunnel
         if !listener.sendsProxyHeader { recordTunnel(slot) }
@@ -220,6 +221,7 @@ extension DispatchLoop {
         } else {
             recordTunnel(slot, headerLength: sink.count)
         }
+        worker.pointee.isProxied = true
         // A fresh socket's buffer takes a header of this size whole.
         let sent = lh_send(worker.pointee.descriptor.raw, output.baseAddress, sink.count, 0)
         if sent < 0 { worker.pointee.socket.broken = true }
@@ -287,7 +289,7 @@ extension DispatchLoop {
     func freeWorker(_ slot: Int32, _ outcome: Outcome?) {
         let worker = workers[slot]
         guard worker.pointee.state != .none else { return }
-        end(&worker.pointee.socket, worker.pointee.descriptor.raw, isEscrowed: worker.pointee.isEscrowed)
+        end(&worker.pointee.socket, worker.pointee.descriptor.raw)
         if let outcome { note(worker: slot, over: outcome) } else { note(worker: slot, .none) }
         loop.remove(worker.pointee.descriptor.raw)
         if worker.pointee.isEscrowed { forgetEscrow(worker.pointee.descriptor.raw) }
@@ -304,9 +306,10 @@ extension DispatchLoop {
         freed.append(slot)
     }
 
-    /// Before the close of a connection whose peer has not been told: while a duplicate lives the close says nothing.
-    func end(_ socket: inout SocketFlags, _ raw: Int32, isEscrowed: Bool) {
-        guard isEscrowed, !socket.isEnded, !socket.broken else { return }
+    /// Before the close of a connection whose peer has not been told: while a duplicate lives the close says nothing. Whether one lives
+    /// nobody knows here: a pool-keeper that is away may only be late.
+    func end(_ socket: inout SocketFlags, _ raw: Int32) {
+        guard !socket.isEnded, !socket.broken else { return }
         socket.isEnded = true
         _ = lh_shutdown(raw, Int32(SHUT_RDWR))
     }

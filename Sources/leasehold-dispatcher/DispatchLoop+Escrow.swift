@@ -24,7 +24,10 @@ extension DispatchLoop {
         }
         caller.pointee.isEscrowed = true
         escrowed += 1
-        link.send(LeasingRequest.escrow(.caller(name(caller: slot))), carrying: caller.pointee.descriptor.raw)
+        let rule = rules.listeners[Int(caller.pointee.listener)]
+        let finMeansGone = rule.isHTTP || rule.configuration.parkedFIN == .gone
+        link.send(
+            LeasingRequest.escrow(.caller(name(caller: slot), finMeansGone: finMeansGone)), carrying: caller.pointee.descriptor.raw)
     }
 
     /// A worker's socket, with its lease, before the first byte goes there; goes with this turn's batch.
@@ -79,6 +82,8 @@ extension DispatchLoop {
     /// Everything that was put into escrow in this turn goes, then the sessions begin that waited for it.
     func beginSessions() {
         keeper?.link?.flush()
+        // What the link has not taken is not in escrow: it takes it in a later turn, or it ends, and then nothing of this is.
+        if keeper?.link?.isBacklogged ?? false { return }
         let due = beginnings
         beginnings.removeAll(keepingCapacity: true)
         for entry in due where workers[entry.slot].pointee.generation == entry.generation && workers[entry.slot].pointee.state == .session {

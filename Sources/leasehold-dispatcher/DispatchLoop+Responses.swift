@@ -239,7 +239,7 @@ extension DispatchLoop {
                 return .waiting
             }
             guard count >= 0 else { return .sourceBroken }
-            if count == 0 { return .ended }
+            if count == 0 { return from.atEnd }
             switch relay.scanner.run(UnsafeRawBufferPointer(rebasing: scratch[..<count]), as: treatment) {
             case .pass(let length):
                 relay.record.end = from.taken &+ length
@@ -275,7 +275,7 @@ extension DispatchLoop {
                 from.taken &+= length
                 if length == UInt64(count) && count < Self.peekBytes && !from.finned { from.readable = false }
             case .needMore:
-                if from.finned { return .ended }
+                if from.finned { return from.atEnd }
                 makeRoom(source)
                 from.readable = false
                 return .waiting

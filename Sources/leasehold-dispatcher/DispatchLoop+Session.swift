@@ -21,6 +21,11 @@ enum RelayStep {
     case malformed
 }
 
+extension SocketFlags {
+    /// What a read of 0 means: a reset that somebody else has read looks like an end.
+    var atEnd: RelayStep { broken ? .sourceBroken : .ended }
+}
+
 extension DispatchLoop {
     /// Moves what can be moved in both directions and looks what that means.
     func pump(_ slot: Int32) {
@@ -166,7 +171,7 @@ extension DispatchLoop {
                 guard relay.pipe != nil || takePipe(&relay) else { return .starved }
                 let count = lh_splice(
                     source, relay.pipe!.write, Int(min(left, 1 << 20)), LH_SPLICE_MOVE_NONBLOCK)
-                if count == 0 { return .ended }
+                if count == 0 { return from.atEnd }
                 if count == Int(-EAGAIN) {
                     from.readable = false
                     release(&relay)
@@ -185,7 +190,7 @@ extension DispatchLoop {
                 return .waiting
             }
             guard count >= 0 else { return .sourceBroken }
-            if count == 0 { return .ended }
+            if count == 0 { return from.atEnd }
             if count == Self.peekBytes && left > UInt64(count) {
                 relay.isBulk = true
                 continue
@@ -211,7 +216,7 @@ extension DispatchLoop {
             }
             if count < Self.peekBytes && sent == count {
                 // That was all there is. A FIN that epoll has told of stands right behind it.
-                if from.finned { return left == 0 ? .spent : .ended }
+                if from.finned { return left == 0 ? .spent : from.atEnd }
                 from.readable = false
             }
         }

@@ -49,6 +49,8 @@ final class DispatchLoop {
     /// Callers are accepted.
     var isStarted = false
     var inheritance: Inheritance?
+    /// What came of a hand-over whose link ended in its middle.
+    var keptInheritance: Inheritance?
     var inheritanceTimer: LoopTimer?
     var inheritanceWasLate = false
     /// Called once: whatever a predecessor has left was adopted, and the loop may accept.
@@ -59,7 +61,10 @@ final class DispatchLoop {
     var counters = DispatchCounters()
     var isDraining = false
     var drainDeadline = Instant.never
-    /// Called when a draining loop has nothing left.
+    /// A successor takes over as soon as the pool-keeper has everything, at the latest then.
+    var handOverDeadline = Instant.never
+    var handOverTimer: LoopTimer?
+    /// Called when a draining loop has nothing left, or a loop that hands over has told everything.
     var onDrained: () -> Void = {}
     /// By listener index. Owned by the shell.
     var listenerDescriptors: [Int32] = []
@@ -76,7 +81,7 @@ final class DispatchLoop {
     static let peekBytes = 16 * 1024
 
     init(loop: Loop, outbox: Outbox, logger: Logger, rules: Rules) throws(SystemError) {
-        records = try Records()
+        records = try Records(listeners: rules.listenerNames)
         self.loop = loop
         self.outbox = outbox
         self.logger = logger
@@ -94,11 +99,13 @@ final class DispatchLoop {
         }
         keepAliveTimer?.deadline = monotonicNow() + Self.keepAliveRhythm
         acceptTimer = loop.timer { [unowned self] _ in resumeAccepting() }
+        handOverTimer = loop.timer { _ in }
         inheritanceTimer = loop.timer { [unowned self] _ in inheritanceIsLate() }
         loop.atTurnEnd { [unowned self] in turnEnded() }
         loop.asLastAct { [unowned self] in
             for slot in freed { workers.give(slot) }
             freed.removeAll(keepingCapacity: true)
+            if handOverDeadline != .never { handOverWhenTold() }
         }
     }
 

@@ -1,3 +1,4 @@
+import CLinux
 import DispatcherCore
 import Linux
 import Model
@@ -23,5 +24,23 @@ final class Inheritance {
     /// The records could not be read: nobody knows where the sessions stand.
     var isUnreadable = false
 
-    var isEmpty: Bool { records == nil && pipes.isEmpty && callers.isEmpty && workers.isEmpty }
+    var isEmpty: Bool { records == nil && count == 0 }
+    var count: Int { pipes.count + callers.count + workers.count }
+
+    /// Whether the records are the very memory that is given: then everything here is a duplicate of what its owner has.
+    func isOf(_ own: Records) -> Bool { records?.isSame(as: own) ?? false }
+
+    /// Duplicates that nobody needs: nothing is said to their peers.
+    func closeAll() {
+        for pipe in pipes {
+            _ = lh_close(pipe.read)
+            _ = lh_close(pipe.write)
+        }
+        for caller in callers { _ = lh_close(caller.raw) }
+        for worker in workers { _ = lh_close(worker.raw) }
+        pipes = []
+        callers = []
+        workers = []
+        records = nil
+    }
 }

@@ -11,13 +11,41 @@ final class Records {
     /// For slots beyond the layout, whose connections are not put in escrow: written and never read.
     private let spare = UnsafeMutablePointer<UInt64>.allocate(capacity: RecordLayout.workerWords)
 
-    init() throws(SystemError) {
+    /// Where a predecessor's listeners are in our configuration, when they are not where they were.
+    private(set) var listenerMap: [UInt16]?
+
+    /// `listeners`: see ``RecordLayout/listenersAt``.
+    init(listeners: [UInt64]) throws(SystemError) {
         shared = try SharedWords(name: "leasehold-records", count: RecordLayout.words)
         spare.initialize(repeating: 0, count: RecordLayout.workerWords)
         let header: [UInt64] = [
             RecordLayout.magic, RecordLayout.version, UInt64(RecordLayout.callers), UInt64(RecordLayout.workers),
         ]
         for (i, word) in header.enumerated() { shared.words[i] = word }
+        setListeners(listeners)
+    }
+
+    private func setListeners(_ listeners: [UInt64]) {
+        for i in 0..<RecordLayout.listeners { shared.words[RecordLayout.listenersAt + i] = i < listeners.count ? listeners[i] : 0 }
+    }
+
+    /// Reads a predecessor's listeners by name from here on, where the configuration has changed.
+    func mapListeners(to listeners: [UInt64]) {
+        let old = (0..<RecordLayout.listeners).map { shared.words[RecordLayout.listenersAt + $0] }.prefix { $0 != 0 }
+        guard !old.elementsEqual(listeners) else { return }
+        listenerMap = old.map { name in listeners.firstIndex(of: name).map { UInt16($0) } ?? .max }
+    }
+
+    /// Every record that counts was written again.
+    func listenersMapped(to listeners: [UInt64]) {
+        guard listenerMap != nil else { return }
+        listenerMap = nil
+        setListeners(listeners)
+    }
+
+    private func mapped(_ listener: UInt16) -> UInt16 {
+        guard let listenerMap else { return listener }
+        return Int(listener) < listenerMap.count ? listenerMap[Int(listener)] : .max
     }
 
     /// A predecessor's. EINVAL when they are of another version.
@@ -32,6 +60,8 @@ final class Records {
     deinit { spare.deallocate() }
 
     var descriptor: Int32 { shared.descriptor }
+
+    func isSame(as other: Records) -> Bool { shared.isSame(as: other.shared) }
 
     @inline(__always)
     func caller(_ slot: Int32) -> UnsafeMutablePointer<UInt64> {
@@ -51,13 +81,19 @@ final class Records {
 
     // MARK: Reading what a predecessor wrote
 
-    func readCaller(_ slot: Int32) -> CallerRecord? { CallerRecord(Self.words(caller(slot))) }
+    func readCaller(_ slot: Int32) -> CallerRecord? {
+        guard var record = CallerRecord(Self.words(caller(slot))) else { return nil }
+        record.listener = mapped(record.listener)
+        return record
+    }
 
     func readWorker(_ slot: Int32) -> WorkerRecord? {
         let at = worker(slot)
         var words = SIMD16<UInt64>()
         for i in 0..<16 { words[i] = at[i] }
-        return WorkerRecord(words)
+        guard var record = WorkerRecord(words) else { return nil }
+        record.listener = mapped(record.listener)
+        return record
     }
 
     /// The later of a relay's two copies, and its sequence.

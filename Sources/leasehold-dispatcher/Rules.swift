@@ -55,6 +55,8 @@ struct Rules {
 
     var pools: [Pool]
     var listeners: [Listener]
+    /// Names the listeners to a successor with another configuration: FNV-1a of name and protocol, never 0.
+    private(set) var listenerNames: [UInt64]
     var logJobs: LogJobs
 
     init(_ configuration: Configuration) throws(RouteError) {
@@ -62,6 +64,9 @@ struct Rules {
         pools = configuration.pools.map(Pool.init)
         let pools = self.pools
         listeners = []
+        listenerNames = configuration.listeners.map { listener in
+            "\(listener.name) \(listener.transport)".utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 } | 1
+        }
         for listener in configuration.listeners {
             // Loading has refused routes to pools that do not exist.
             listeners.append(try Listener(listener) { name in UInt16(pools.firstIndex { $0.configuration.name == name } ?? 0) })

@@ -30,8 +30,7 @@ final class Shell {
             let limit = service.configuration.listeners.map(\.deadlines.drain).max() ?? .zero
             everywhere { $0.beginDrain(limit: limit) }
         }
-        // What is in escrow is up to date at the end of every turn: this one is the last.
-        service.onHandOver = { service.loop.stop() }
+        service.onHandOver = { [unowned self] in everywhere { $0.beginHandOver() } }
         service.onReload = { [unowned self] _, new in
             guard let rules = try? Rules(new) else { return }
             everywhere { $0.apply(rules) }

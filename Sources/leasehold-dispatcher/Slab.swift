@@ -61,6 +61,8 @@ struct Slab<Entry: ~Copyable>: ~Copyable {
 
     mutating func give(_ slot: Int32) {
         used -= 1
+        // One that was adopted and given up at once is among the free already: see `taken()`.
+        if !adopted.isEmpty, adopted.remove(slot) != nil { return }
         free.append(slot)
     }
 }

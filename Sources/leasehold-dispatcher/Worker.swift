@@ -38,6 +38,8 @@ struct Worker: ~Copyable {
     var deadline = WorkerDeadline.none
     /// Served a job before this one on the same connection.
     var isReused = false
+    /// The PROXY header of this job was sent.
+    var isProxied = false
     /// Keep-alive and the user time-out are set: not before the connection is a second or two old, which most never are.
     var isKeptAlive = false
     /// TCP_NODELAY is set: not before a second write could wait for the first one's acknowledgement.

@@ -1,11 +1,14 @@
 /// How the shared words are divided. Another version, or other sizes, and a successor does not read them.
 ///
-/// A header: magic, version, and the two counts. Then a record for each caller's slot, one for each worker's slot, and the addresses of callers
+/// A header: magic, version, the two counts, and the listeners. Then a record for each caller's slot, one for each worker's slot, and the addresses of callers
 /// that came through a balancer. Sparse: slots that were never used cost nothing.
 public enum RecordLayout {
     public static let magic: UInt64 = 0x3144_524f_4345_524c  // "LRECORD1"
     public static let version: UInt64 = 1
     public static let headerWords = 512
+    /// A number that stands for each listener by its name and protocol, in order: another configuration may count them differently.
+    public static let listenersAt = 8
+    public static let listeners = headerWords - listenersAt
     /// Slots that have a record; a connection in a higher slot is not put in escrow.
     public static let callers = 1 << 20
     public static let workers = 1 << 18

@@ -161,6 +161,9 @@ public final class Link {
     /// Whether the kernel has everything that was appended: sendmsg(2) has returned.
     public var isDelivered: Bool { writer.isEmpty && waitingHead == waiting.count }
 
+    /// Whether packets of earlier turns are still here.
+    public var isBacklogged: Bool { waitingHead < waiting.count }
+
     /// Sends what has been appended. Called by the outbox at the end of each turn.
     public func flush() {
         guard descriptor.isOpen, !writer.isEmpty else { return }
