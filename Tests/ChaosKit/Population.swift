@@ -97,10 +97,10 @@ final class Population: @unchecked Sendable {
         case .left: tally.lines[kind]?.left += 1
         case .drained: tally.lines[kind]?.drained += 1
         case .lost(let how): lose(session, how, at: now)
-        case .corrupt(let fault):
+        case .corrupt(let fault, let place):
             tally.lines[kind]?.corrupt += 1
             tally.fault(fault)
-            trouble(session, "\(fault)", at: now)
+            trouble(session, "\(fault) \(place)", at: now)
         }
         later(kind, within: 60_000_000)
     }

@@ -9,7 +9,7 @@ final class Session: Party {
         /// It was cut, refused or answered wrongly.
         case lost(String)
         /// Bytes were lost, doubled or altered within the session.
-        case corrupt(Flow.Fault)
+        case corrupt(Flow.Fault, String)
         /// 503, or a reset, from a dispatcher that had been told to stop.
         case drained
         /// It went of its own accord.
@@ -178,14 +178,14 @@ final class Session: Party {
             crowd.tally.verified(bytes.count)
             return true
         }
-        finish(.corrupt(fault))
+        finish(.corrupt(fault, "down, byte \(exchange.down.received) of \(plan.down.total), \(stage)"))
         return false
     }
 
     private func bodyComplete() {
         guard isAnswered else { return }
         if plan.kind != .local, !exchange.down.isReceived {
-            return finish(.corrupt(.lost(plan.down.total - exchange.down.received)))
+            return finish(.corrupt(.lost(plan.down.total - exchange.down.received), "down, at its end"))
         }
         if plan.kind.isTunnel || plan.kind == .parkedTCP { return }  // its end is still to come
         exchange.callerDone = true

@@ -154,7 +154,7 @@ final class Visit: Party {
     private func data(_ bytes: UnsafeRawBufferPointer, at now: Int64) -> Bool {
         guard let exchange else { return false }
         if let fault = exchange.up.receive(bytes, at: now) {
-            if session?.exchange === exchange { session?.fail(.corrupt(fault)) }
+            if session?.exchange === exchange { session?.fail(.corrupt(fault, "up, at \(story)")) }
             breakOff()
             return false
         }
@@ -166,7 +166,7 @@ final class Visit: Party {
     private func proceed() {
         guard let plan, let exchange, isRunning, incoming.phase == .complete else { return }
         if !exchange.up.isReceived {
-            session?.fail(.corrupt(.lost(plan.up.total - exchange.up.received)))
+            session?.fail(.corrupt(.lost(plan.up.total - exchange.up.received), "up, at its end"))
             return breakOff()
         }
         if !plan.kind.isTunnel, !hasAnswered {
