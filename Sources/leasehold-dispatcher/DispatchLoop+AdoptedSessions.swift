@@ -65,6 +65,8 @@ extension DispatchLoop {
             return adoptAlone(slot, record, down)
         }
         let caller = callers[callerSlot]
+        // What the request said of itself: the answer is made for it, and later records repeat it.
+        caller.pointee.traits = record.traits
         var id = caller.pointee.job
         if !machine.adopt(id, job, at: now) {
             // Its name is taken, which no record of ours says: the job gets another.

@@ -13,6 +13,7 @@ final class Population: @unchecked Sendable {
     private(set) var isWindingDown = false
     /// Since when a dispatcher that was told to stop may say so to those who come.
     private(set) var drainingSince: Int64?
+    private var lastDraining: Int64 = 0
     private(set) var workplaces: [Workplace] = []
     private let targets: [Kind: Int]
     private let seconds: Double
@@ -176,7 +177,13 @@ final class Population: @unchecked Sendable {
 
     func recovered(_ blow: Int) { tally.blows[blow].over = monotonicNow() }
 
-    func draining(_ isDraining: Bool) { drainingSince = isDraining ? monotonicNow() : nil }
+    func draining(_ isDraining: Bool) {
+        drainingSince = isDraining ? monotonicNow() : nil
+        lastDraining = monotonicNow()
+    }
+
+    /// Whether a dispatcher drained at or after `since`: it may have asked callers to close.
+    func hasDrained(since: Int64) -> Bool { drainingSince != nil || lastDraining >= since }
 
     /// Nobody new; those who are there hurry.
     func windDown() {

@@ -55,6 +55,8 @@ final class Session: Party {
     private var isAnswered = false
     private var sentAll = false
     private var finSeen = false
+    /// The answer said so.
+    private var closesAfter = false
 
     init(_ plan: Plan, in crowd: Population, to address: SocketAddress) throws {
         self.plan = plan
@@ -152,6 +154,11 @@ final class Session: Party {
                 return nil
             }
         }
+        closesAfter = field("Connection")?.lowercased() == "close"
+        if closesAfter, plan.rounds > 1, !crowd.hasDrained(since: askedAt) {
+            finish(.lost("told to close its connection after this answer, without a reason"))
+            return nil
+        }
         if exchange.answeredAt != 0 { crowd.paused(self, from: exchange.answeredAt, to: now) }
         isAnswered = true
         side?.reading = exchange.down
@@ -246,7 +253,7 @@ final class Session: Party {
         guard outcome == nil, exchange.callerDone, exchange.visitDone || plan.kind == .local else { return }
         if exchange.begun > 1 { crowd.tally.doubled(self, exchange.begun) }
         if plan.kind == .leaver { return finish(.left) }
-        let isLast = exchange.round + 1 >= plan.rounds || crowd.isWindingDown || finSeen
+        let isLast = exchange.round + 1 >= plan.rounds || crowd.isWindingDown || finSeen || closesAfter
         guard !isLast else { return finish(.complete) }
         let round = exchange.round + 1
         exchange = crowd.exchange(plan, round: round)
