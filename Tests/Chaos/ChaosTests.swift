@@ -42,9 +42,44 @@ import Testing
         #expect(outcome.tally.lines.values.map(\.lost).reduce(0, +) == 0, "\(outcome.tally.troubles)")
     }
 
+    /// A pool-keeper without room for descriptors takes none into escrow: then a dispatcher's death costs exactly its connections.
+    @Test func aDispatcherWithoutEscrowCostsExactlyItsConnections() async throws {
+        var run = Run(seed: 11, blows: 0)
+        run.size = 0.3
+        run.seconds = 4
+        run.adoptWithin = "1s"
+        run.limits = [.poolKeeper: "ulimit -n 100; "]
+        let counts = Locked((alive: 0, lost: -1))
+        run.script = { director, manager, arena, crowd in
+            arena.post { crowd.admitsNew = false }
+            director.wait(300...300)
+            manager.signal(.dispatcher, SIGSTOP)
+            // What had been passed on before that arrives.
+            director.wait(400...400)
+            let (blow, alive) = try arena.ask { (crowd.struck("dispatcher -9"), crowd.sessions.count) }
+            manager.signal(.dispatcher, SIGKILL)
+            try manager.waitReady(.dispatcher, after: 1)
+            let deadline = Patience.deadline()
+            var lost = 0
+            repeat {
+                director.wait(20...20)
+                lost = try arena.ask { crowd.tally.blows[blow].lost.values.reduce(0, +) }
+            } while lost < alive && monotonicNow() < deadline
+            counts.set((alive, lost))
+        }
+        let outcome = try await onThread { [run] in try run.go() }
+        let (alive, lost) = counts.get()
+        #expect(alive > 50)
+        #expect(lost == alive, "\(outcome.tally.troubles)")
+        #expect(outcome.tally.lines.values.map(\.lost).reduce(0, +) == alive)
+        #expect(outcome.tally.lines.values.map(\.corrupt).reduce(0, +) == 0)
+        #expect(outcome.tally.violations.isEmpty)
+        #expect(!outcome.faults.isEmpty, "and the run does not pass")
+    }
+
     @Test func lostAndDoubledBytesAreToldApart() {
-        func receive(_ places: [Range<Int>]) -> Flow.Fault? {
-            let flow = Flow(Pace(total: 3_000_000), seed: 99)
+        func receive(_ places: [Range<Int>]) -> ChaosKit.Flow.Fault? {
+            let flow = ChaosKit.Flow(Pace(total: 3_000_000), seed: 99)
             for range in places {
                 let bytes = range.map { Pattern.base[($0 + 99) % Pattern.period] }
                 if let fault = bytes.withUnsafeBytes({ flow.receive($0, at: 0) }) { return fault }

@@ -11,6 +11,8 @@ final class Population: @unchecked Sendable {
     var order = OrderBook()
     private(set) var sessions: [Int: Session] = [:]
     private(set) var isWindingDown = false
+    /// Whether whoever ends is followed by another.
+    var admitsNew = true
     /// Since when a dispatcher that was told to stop may say so to those who come.
     private(set) var drainingSince: Int64?
     private var lastDraining: Int64 = 0
@@ -65,7 +67,7 @@ final class Population: @unchecked Sendable {
 
     private func later(_ kind: Kind, within time: Int64) {
         arena.at(arena.now + Int64.random(in: 0...time, using: &random)) { [self] in
-            guard !isWindingDown, let http, let tcp, let tcpScarce else { return }
+            guard !isWindingDown, admitsNew, let http, let tcp, let tcpScarce else { return }
             lastID += 1
             let plan = Plan(lastID, kind, scale: seconds, using: &random)
             tally.lines[kind, default: .init()].began += 1

@@ -22,6 +22,7 @@ package struct Run: Sendable {
     /// The session whose bytes are altered on the way, to see that it is noticed.
     package var altered: Int?
     package var threads = 1
+    package var adoptWithin = "10s"
     package var progress = false
     /// Instead of the director's blows.
     var script: (@Sendable (Director, Manager, Arena, Population) throws -> Void)?
@@ -130,6 +131,7 @@ package struct Run: Sendable {
         let ports = try FreePorts.take(2)
         return """
             recovery-grace: 1s
+            adopt-within: \(adoptWithin)
             dispatcher: { threads: \(threads) }
             defaults:
               pool: { hold: { timeout: 5m } }
