@@ -117,14 +117,16 @@ final class EscrowStore {
     func fence(_ lease: LeaseID, of instance: InstanceID) {
         if let worker = seats[instance]?.workers[lease] {
             fenced += 1
+            // The end for whoever writes, then the reset. ENOTCONN: it is over already.
+            _ = lh_shutdown(worker.descriptor, Int32(SHUT_RDWR))
             cut(worker.descriptor)
         }
         close(lease, of: instance)
     }
 
+    /// A reset, whatever duplicates there are: an end could be taken for a response that is complete.
     private func cut(_ descriptor: Int32) {
-        // ENOTCONN: it is over already.
-        _ = lh_shutdown(descriptor, Int32(SHUT_RDWR))
+        // It fails where nothing is left to cut.
         _ = lh_disconnect(descriptor)
     }
 

@@ -281,6 +281,7 @@ public final class Fleet: @unchecked Sendable {
         public var address: String
         public var ageMs: Int
         public var ending: Bool
+        public var escrowed: Bool
     }
 
     public func leases() throws -> [LeaseRow] { try show("leases", of: .poolKeeper) }
