@@ -27,6 +27,8 @@ public struct StreamPosition: Hashable, Sendable {
     public var given: UInt64
     /// Bytes that came and were not read.
     public var unread: Int32
+    /// A failure is there that nobody has read (poll(2), which leaves it there).
+    public var hasError = false
 
     public init(state: State, taken: UInt64, given: UInt64, unread: Int32) {
         self.state = state
@@ -45,5 +47,6 @@ public struct StreamPosition: Hashable, Sendable {
         taken = raw.received &- UInt64(max(0, raw.unread))
         given = raw.acked &+ UInt64(max(0, raw.unsent))
         unread = raw.unread
+        hasError = lh_has_error(descriptor) > 0
     }
 }

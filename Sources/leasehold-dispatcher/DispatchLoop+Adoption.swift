@@ -348,6 +348,6 @@ extension Standing {
         let life: Life = position.state == .close ? .closed : position.state.hasPeersFIN ? .ended : .open
         self.init(
             life: life, taken: position.taken &- (life == .ended ? 1 : 0),
-            given: position.given &- syn &- (position.state.hasOurFIN ? 1 : 0))
+            given: position.given &- syn &- (position.state.hasOurFIN ? 1 : 0), hasError: position.hasError)
     }
 }

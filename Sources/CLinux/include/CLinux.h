@@ -175,6 +175,13 @@ static inline long lh_socket_error(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &n) < 0 ? -(long)errno : -(long)e;
 }
 
+/// 1 when the socket has a failure that nobody has read: POLLERR, which unlike SO_ERROR leaves it there.
+static inline long lh_has_error(int fd) {
+    struct pollfd one = {fd, 0, 0};
+    long r = LH_RESULT(poll(&one, 1, 0));
+    return r <= 0 ? r : (one.revents & POLLERR) != 0;
+}
+
 static inline long lh_set_option(int fd, int level, int name, int value) {
     return LH_RESULT(setsockopt(fd, level, name, &value, sizeof value));
 }

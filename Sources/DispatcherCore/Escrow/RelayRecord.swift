@@ -109,7 +109,9 @@ extension RelayRecord {
         case .closed:
             if source.taken == position &+ 1 { return .at(position: position, discard: 0, source: .ended) }
             guard source.taken <= position else { return .contradiction }
-            // With bytes to discard an end and a reset cannot be told apart: the graver one is believed.
+            // Bytes that were sent from a peek: whoever peeked them cannot have read a reset, which stands behind them. So without one it was
+            // an end, which `taken` counts: one byte more is to leave the source.
+            if source.taken < position && !source.hasError { return .at(position: position, discard: position - source.taken + 1, source: .ended) }
             return .at(position: position, discard: position - source.taken, source: .cut)
         }
     }

@@ -16,9 +16,13 @@ public struct Standing: Hashable, Sendable {
     /// Bytes that were sent. When closed, one more if our FIN had gone.
     public var given: UInt64
 
-    public init(life: Life, taken: UInt64, given: UInt64) {
+    /// A failure that nobody has read yet: a closed connection with one was reset.
+    public var hasError: Bool
+
+    public init(life: Life, taken: UInt64, given: UInt64, hasError: Bool = false) {
         self.life = life
         self.taken = taken
         self.given = given
+        self.hasError = hasError
     }
 }
