@@ -83,6 +83,8 @@ extension DispatchLoop {
         if isDialing {
             worker.pointee.socket.readable = false
             worker.pointee.socket.writable = false
+            // What it asks for is in its socket still. One that has left is told of by its event.
+            if rules.listeners[Int(record.listener)].isHTTP { _ = readAgain(callerSlot) }
             return
         }
         caller.pointee.state = .session
@@ -144,7 +146,9 @@ extension DispatchLoop {
         if record.state == .grace {
             worker.pointee.state = .grace
             worker.pointee.endingOutcome = .served
-            if worker.pointee.deadline == .none { setDeadline(worker: slot, .grace, .milliseconds(100)) }
+            if worker.pointee.deadline != .grace {
+                setDeadline(worker: slot, .grace, rules.pools[Int(worker.pointee.pool)].configuration.closeGrace)
+            }
             return
         }
         worker.pointee.state = .ending
@@ -257,7 +261,12 @@ extension DispatchLoop {
         let worker = workers[slot]
         let callerSlot = worker.pointee.caller
         let listener = rules.listeners[Int(worker.pointee.listener)]
-        if listener.isHTTP, readAgain(callerSlot) == nil { return cutAdopted(slot) }
+        if listener.isHTTP, readAgain(callerSlot) == nil {
+            guard (try? StreamPosition(of: callers[callerSlot].pointee.descriptor.raw))?.state == .close else { return cutAdopted(slot) }
+            // It left meanwhile, and nothing has reached the worker.
+            callers[callerSlot].pointee.socket.broken = true
+            return
+        }
         // A PROXY header of ours may be there: none of it is the job's.
         worker.pointee.isProxied = worker.pointee.socket.given >= worker.pointee.ackedBefore
         worker.pointee.ackedBefore = worker.pointee.socket.given &+ 1

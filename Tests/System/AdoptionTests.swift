@@ -5,11 +5,11 @@ import TestKit
 import Testing
 
 /// A dispatcher is killed; the next process in its seat goes on with what it held: connections that are tunnels.
-@Suite(.ownThread) struct AdoptionTests {
+@Suite(.ownThread, .serialized) struct AdoptionTests {
     @Test(arguments: [1, 2, 3])
     func tunnelsGoOnAtTheExactByteHoweverOftenTheirDispatcherIsKilled(_ seed: UInt64) throws {
         print("seed \(seed)")
-        try Seat.run(Setup.tcp(), listener: "tcp") { fleet, seat in
+        try Seat.run(Setup.tcp(pool: "hold: { timeout: 5m }"), listener: "tcp") { fleet, seat in
             var random = SeededGenerator(seed: seed)
             let appetites: [(up: Flow.Appetite, down: Flow.Appetite)] = [
                 (.eager, .eager), (.eager, .eager), (.stuck, .eager), (.eager, .stuck), (.stuck, .stuck), (.sips, .eager), (.eager, .sips),
@@ -52,9 +52,9 @@ import Testing
                 try caller.send([UInt8(100 + i)])
                 try fleet.waitPool("pods", "\(i + 1) parked callers") { $0.queued == i + 1 }
             }
-            for round in 0..<12 {
+            for round in 0..<8 {
                 // Somewhere in the middle of what the eager ones move.
-                let mark = flows.reduce(0) { $0 + $1.up.received + $1.down.received } + Int.random(in: 0...1_500_000, using: &random)
+                let mark = flows.reduce(0) { $0 + $1.up.received + $1.down.received } + Int.random(in: 0...600_000, using: &random)
                 try fleet[.dispatcher].wait("bytes to move") { flows.reduce(0) { $0 + $1.up.received + $1.down.received } > mark }
                 for flow in flows {
                     flow.up.sip()

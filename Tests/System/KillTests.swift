@@ -117,24 +117,50 @@ import Testing
         }
     }
 
-    /// Its connections are lost and said to be; its workers are set aside until it is proven that nobody holds them.
-    @Test func afterADispatchersDeathNoWorkerHasTwoJobs() throws {
-        try Fleet.run(Setup.http(pool: "quarantine: { first: 100ms, most: 100ms }", top: "adopt-within: 300ms")) { fleet in
+    /// Its connections, and those who wait, are the next one's: nobody notices, and nobody is given a second job.
+    @Test func afterADispatchersDeathItsSuccessorServesEverybodyAndNoWorkerHasTwoJobs() throws {
+        try Fleet.run(Setup.http()) { fleet in
             let workers = try fleet.exampleWorkers(3)
             try fleet.serve(workers.map(\.pod))
             for round in 0..<3 {
                 let callers = try (0..<6).map { _ in try fleet.call() }
-                // Goes on when its caller is gone.
                 for caller in callers { try caller.get("/render?ms=150&bytes=10&linger=0") }
                 try fleet.waitPool("pods", "all workers at work") { $0.leases == 3 && $0.queued == 3 }
                 try fleet.restart(.dispatcher)
-                for caller in callers { #expect(try caller.receiveToEnd().bytes.isEmpty, "round \(round)") }
+                for caller in callers { #expect(try caller.readResponse().status == 200, "round \(round)") }
                 let crowd = Crowd(of: 9, at: try fleet.listener()) { _, _ in "GET /render?ms=5&bytes=10 HTTP/1.1\r\nHost: x\r\n\r\n" }
                 crowd.start()
                 try crowd.finish()
                 #expect(crowd.answers.allSatisfy { $0.response.status == 200 })
             }
             #expect(fleet.violations.isEmpty, "\(fleet.violations)")
+        }
+    }
+
+    /// With nobody in its seat in time, what it held is cut; its workers are set aside.
+    @Test func withoutASuccessorInTimeSessionsAreCutAndTheirWorkersSetAside() throws {
+        try Fleet.run(Setup.http(pool: "quarantine: { first: 1h, most: 1h }", top: "adopt-within: 300ms")) { fleet in
+            let gate = Gate()
+            let worker = try fleet.serveScript { visit in
+                _ = try visit.readRequestHead()
+                visit.begin()
+                try gate.wait()
+                // Its connection was cut by the pool-keeper: nothing that it still says can reach anybody.
+                try visit.waitUntilCut()
+                visit.finish()
+            }
+            let caller = try fleet.call()
+            try caller.get("/")
+            let parked = try fleet.call()
+            try worker.wait("the job") { $0.running == 1 }
+            try parked.get("/")
+            try fleet.waitPool("pods", "a parked caller") { $0.queued == 1 }
+            try fleet[.dispatcher].kill()
+            gate.open()
+            #expect(try caller.expectEnd() == .reset)
+            #expect(try parked.expectEnd() == .reset)
+            try worker.wait("the end of the job") { $0.running == 0 }
+            try fleet.waitPool("pods", "the worker set aside") { $0.leases == 0 && $0.queued == 0 && $0.quarantined == 1 }
         }
     }
 

@@ -33,6 +33,14 @@ final class Seat {
         try sit()
     }
 
+    /// SIGUSR2, and a successor that has adopted everything.
+    func handOver() throws {
+        try fleet[.dispatcher].signal(SIGUSR2)
+        let exit = try fleet[.dispatcher].waitForExit()
+        guard exit == .status(0) else { throw TestFailure("handing over ended with \(exit)") }
+        try sit()
+    }
+
     func call(receiveBuffer: Int32? = nil) throws -> RawCaller { try RawCaller(to: address, receiveBuffer: receiveBuffer) }
 
     /// Starts the core processes with a dispatcher in a seat, runs `body`, and ends everything.

@@ -128,7 +128,10 @@ public final class Flow: Sendable {
         let size = 64 * 1024
         let block = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 16)
         defer { block.deallocate() }
-        var position = 0
+        let early = stream.takeBuffered()
+        try early.withUnsafeBytes { try check($0, at: 0) }
+        var position = early.count
+        note { $0.received = early.count }
         var sips = 0
         while true {
             if appetite != .eager, !stopping.isOpen {
@@ -147,17 +150,21 @@ public final class Flow: Sendable {
             }
             guard count >= 0 else { throw TestFailure("cut after byte \(position): errno \(-count)") }
             if count == 0 { return }
-            var done = 0
-            while done < count {
-                let offset = (position + done + seed) % Pattern.period
-                let length = min(count - done, Pattern.period - offset)
-                let same = Pattern.base.withUnsafeBytes { memcmp(block.baseAddress! + done, $0.baseAddress! + offset, length) == 0 }
-                guard same else { throw TestFailure("wrong between byte \(position + done) and \(position + done + length)") }
-                done += length
-            }
+            try check(UnsafeRawBufferPointer(rebasing: block[..<count]), at: position)
             position += count
             let received = position
             note { $0.received = received }
+        }
+    }
+
+    private func check(_ bytes: UnsafeRawBufferPointer, at position: Int) throws {
+        var done = 0
+        while done < bytes.count {
+            let offset = (position + done + seed) % Pattern.period
+            let length = min(bytes.count - done, Pattern.period - offset)
+            let same = Pattern.base.withUnsafeBytes { memcmp(bytes.baseAddress! + done, $0.baseAddress! + offset, length) == 0 }
+            guard same else { throw TestFailure("wrong between byte \(position + done) and \(position + done + length)") }
+            done += length
         }
     }
 }

@@ -111,6 +111,12 @@ public class RawStream: @unchecked Sendable {
         receiveNow()
     }
 
+    /// What was read from the socket and not taken yet, for whoever reads the socket itself from here on.
+    func takeBuffered() -> [UInt8] {
+        defer { taken = unread.count }
+        return Array(unread[taken...])
+    }
+
     /// Exactly so many bytes.
     public func receive(_ count: Int) throws -> [UInt8] {
         let deadline = Patience.deadline()

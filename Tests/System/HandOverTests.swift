@@ -1,0 +1,108 @@
+import Foundation
+import Linux
+import Model
+import TestKit
+import Testing
+
+/// SIGUSR2 hands over, SIGTERM drains: never the one for the other.
+@Suite(.ownThread) struct HandOverTests {
+    @Test func handingOverUnderLoadLosesNothing() throws {
+        try Seat.run(Setup.http()) { fleet, seat in
+            let workers = try fleet.exampleWorkers(4)
+            try fleet.serve(workers.map(\.pod))
+            let crowd = Crowd(of: 60, rounds: 12, at: seat.address) { _, _ in "GET /render?ms=3&bytes=3000 HTTP/1.1\r\nHost: x\r\n\r\n" }
+            crowd.start()
+            try crowd.sentFirst.wait()
+            var handOvers = 0
+            while handOvers < 6, try crowd.wait(forAnswers: 60 + handOvers * 80) {
+                handOvers += 1
+                try fleet[.dispatcher].signal(SIGUSR2)
+                #expect(try fleet[.dispatcher].waitForExit() == .status(0))
+                // Callers that come while there is nobody wait in the backlog.
+                let between = try seat.call()
+                try between.get("/render?ms=1&bytes=10")
+                try seat.sit()
+                #expect(try between.readResponse().status == 200)
+                #expect(try fleet.counter("adoption-losses") == 0)
+                #expect(try fleet.counter("adoption-cut-heads") == 0)
+            }
+            #expect(handOvers == 6)
+            try crowd.finish()
+            #expect(crowd.answers.filter { $0.response.status == 200 }.count == 720)
+            #expect(fleet.violations.isEmpty, "\(fleet.violations)")
+            for worker in workers { #expect(try worker.stats().concurrentSecondJobs == 0) }
+        }
+    }
+
+    /// It goes on answering, lets what runs finish, and leaves nothing to a successor.
+    @Test func drainingEndsWhatRunsAndHandsNothingOver() throws {
+        try Seat.run(Setup.http()) { fleet, seat in
+            let gate = Gate()
+            let worker = try fleet.serveHTTP { request, _ in
+                if request.target == "/running" { try gate.wait() }
+                return Reply.ok(request.target)
+            }
+            let (running, parked) = (try seat.call(), try seat.call())
+            try running.get("/running")
+            try worker.wait("the job") { $0.running == 1 }
+            try parked.get("/parked")
+            try fleet.waitPool("pods", "a parked caller") { $0.queued == 1 }
+            let daemon = try fleet[.dispatcher]
+            daemon.signal(SIGTERM)
+            let late = try seat.call()
+            #expect(try late.fetch().status == 503, "no caller hangs in the backlog behind a drain")
+            gate.open()
+            #expect(try running.readResponse().text == "/running")
+            #expect(try parked.readResponse().text == "/parked")
+            #expect(try daemon.waitForExit() == .status(0))
+            try seat.sit()
+            #expect(try fleet.counter("adopted-callers") == 0)
+            #expect(try fleet.counter("adopted-sessions") == 0)
+            #expect(try fleet.fetch("/after").text == "/after")
+        }
+    }
+
+    /// A restart of what is being stopped: what has not finished is the successor's.
+    @Test func whatDrainsCanStillBeHandedOver() throws {
+        try Seat.run(Setup.http()) { fleet, seat in
+            let gate = Gate()
+            let worker = try fleet.serveHTTP { request, _ in
+                if request.target == "/running" { try gate.wait() }
+                return Reply.ok(request.target)
+            }
+            let running = try seat.call()
+            try running.get("/running")
+            try worker.wait("the job") { $0.running == 1 }
+            try fleet[.dispatcher].signal(SIGTERM)
+            try fleet[.dispatcher].waitForNotification("STOPPING=1")
+            try seat.handOver()
+            #expect(try fleet.counter("adopted-sessions") == 1)
+            gate.open()
+            #expect(try running.readResponse().text == "/running")
+            #expect(try running.fetch("/again").text == "/again")
+        }
+    }
+
+    /// Without a pool-keeper everything would be lost: the hand-over waits for the next one.
+    @Test func handingOverWaitsForThePoolKeeper() throws {
+        try Seat.run(Setup.http()) { fleet, seat in
+            let gate = Gate()
+            let worker = try fleet.serveHTTP { request, _ in
+                if request.target == "/running" { try gate.wait() }
+                return Reply.ok(request.target)
+            }
+            let running = try seat.call()
+            try running.get("/running")
+            try worker.wait("the job") { $0.running == 1 }
+            try fleet[.poolKeeper].kill()
+            let daemon = try fleet[.dispatcher]
+            daemon.signal(SIGUSR2)
+            try fleet.launch(.poolKeeper)
+            #expect(try daemon.waitForExit() == .status(0))
+            try seat.sit()
+            gate.open()
+            #expect(try running.readResponse().text == "/running")
+            #expect(worker.violations == 0 && worker.connections == 1)
+        }
+    }
+}
