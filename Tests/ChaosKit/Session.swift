@@ -44,6 +44,8 @@ final class Session: Party {
     /// When its connection, and when its newest request, was made.
     let connectedAt: Int64
     private(set) var askedAt: Int64 = 0
+    /// When the request before that was made.
+    private var lastAskedAt: Int64 = 0
     /// A worker has begun its newest request, and since when.
     private(set) var begunAt: Int64 = 0
     private(set) var hasBegunOnce = false
@@ -227,8 +229,11 @@ final class Session: Party {
     }
 
     private func lossNow(_ what: String) -> Outcome {
-        // A dispatcher that drains resets new TCP callers and ends idle connections; what it had taken on before, it finishes.
-        guard let since = crowd.drainingSince, begunAt == 0, askedAt == 0 || askedAt > since - 20_000_000 else { return .lost(what) }
+        guard begunAt == 0 else { return .lost(what) }
+        // A dispatcher that drains ends connections after the answer; a slow reader finds that long after the answer, and the drain, were over.
+        if exchange.round > 0, crowd.hasDrained(since: lastAskedAt) { return .drained }
+        // It resets new TCP callers and ends idle connections; what it had taken on before, it finishes.
+        guard let since = crowd.drainingSince, askedAt == 0 || askedAt > since - 20_000_000 else { return .lost(what) }
         return .drained
     }
 
@@ -257,6 +262,7 @@ final class Session: Party {
         guard !isLast else { return finish(.complete) }
         let round = exchange.round + 1
         exchange = crowd.exchange(plan, round: round)
+        lastAskedAt = askedAt
         askedAt = 0
         begunAt = 0
         watch()
