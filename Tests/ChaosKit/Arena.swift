@@ -45,20 +45,9 @@ final class Arena: @unchecked Sendable {
             for work in posts.withLock({ list in let all = list; list = []; return all }) { work() }
             timer?.deadline = alarms.min?.at ?? .max
             let took = monotonicNow() - loop.now
-            if took > longestTurn {
-                longestTurn = took
-                if took > 100_000_000 { print("arena: a turn of \(took / 1_000_000) ms, \(Self.processorTime() - lastProcessorTime) ms of processor") }
-            }
-            lastProcessorTime = Self.processorTime()
+            longestTurn = max(longestTurn, took)
             if took > 50_000_000 { longTurns += 1 }
         }
-    }
-
-    private var lastProcessorTime: Int64 = 0
-    private static func processorTime() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
     }
 
     deinit { buffer.deallocate() }

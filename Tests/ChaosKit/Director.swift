@@ -162,16 +162,6 @@ final class Director {
         }
     }
 
-    /// For hunting: how many sockets the dispatcher has that the pool-keeper has not.
-    private func unescrowed() -> Int {
-        func sockets(_ process: Fleet.Process) -> Set<String> {
-            let path = "/proc/\(manager.state(process).pid)/fd"
-            let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-            return Set(names.compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "\(path)/\($0)") }.filter { $0.hasPrefix("socket") })
-        }
-        return sockets(.dispatcher).subtracting(sockets(.poolKeeper)).count
-    }
-
     // MARK: Recovery
 
     /// Until the pool-keeper grants again.

@@ -33,6 +33,9 @@ struct OrderBook {
     private(set) var count = 0
     /// Callers that saw at least one later caller go first.
     private(set) var overtaken = 0
+    /// The same, where a dispatcher was away meanwhile: a grant that was on its way with it is lost, and its caller's second one is younger than
+    /// those of callers behind it that were granted in the same moment.
+    private(set) var overtakenInBlow = 0
     /// How many went before one caller, at most.
     private(set) var most = 0
     private(set) var tokensTwice = 0
@@ -59,7 +62,7 @@ struct OrderBook {
     }
 
     /// Tokens grow with each grant, so they say who was granted first, whoever reached a worker first.
-    mutating func served(_ session: Int, askedAt: Int64, _ token: Token) {
+    mutating func served(_ session: Int, askedAt: Int64, _ token: Token, at now: Int64) {
         count += 1
         let new = Served(session: session, askedAt: askedAt, readBy: readBy(askedAt), token: token)
         var before = 0
@@ -67,7 +70,10 @@ struct OrderBook {
             if old.token == token { tokensTwice += 1 }
             if old.token < token && new.readBy < old.askedAt { before += 1 }
         }
-        if before > 0 { overtaken += 1 }
+        if before > 0 {
+            let wasAway = away.contains { $0.from <= now && $0.to >= askedAt }
+            if wasAway { overtakenInBlow += 1 } else { overtaken += 1 }
+        }
         most = max(most, before)
         served.append(new)
         if served.count > 2000 { served.removeFirst(1000) }

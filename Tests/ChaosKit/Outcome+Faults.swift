@@ -15,6 +15,7 @@ extension Run.Outcome {
         zero(localViolations.count, "second concurrent jobs at local workers", localViolations)
         zero(order.tokensTwice, "leases granted twice")
         zero(order.overtaken, "parked callers saw a later one go first")
+        if order.most > scarce { out.append("seed \(seed): \(order.most) later callers went before one: more than grants can be on their way") }
         zero(surprises.count, "ends that nobody had asked for", surprises)
         zero(leftovers.count, "leftovers at the end", leftovers)
         if standing.live == 0 && standing.parked == 0 { out.append("seed \(seed): there was no load: \(standing)") }

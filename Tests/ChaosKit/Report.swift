@@ -93,7 +93,9 @@ package struct Report {
             \(outcomes.count) seeds, \(sum(\.blows.count)) blows, \(sum(\.bytes) >> 20) MiB compared. Bytes lost \(sum(\.bytesLost)), doubled \
             \(sum(\.bytesDoubled)), altered \(sum(\.bytesAltered)). Second concurrent jobs \(outcomes.map(\.tally.violations.count).reduce(0, +)); \
             jobs begun twice \(sum(\.doubledJobs)). Of \(outcomes.map(\.order.count).reduce(0, +)) parked callers \
-            \(outcomes.map(\.order.overtaken).reduce(0, +)) saw a later one go first (at most \(outcomes.map(\.order.most).max() ?? 0)). \
+            \(outcomes.map(\.order.overtaken).reduce(0, +)) saw a later one go first, \
+            and \(outcomes.map(\.order.overtakenInBlow).reduce(0, +)) while a grant was lost with a dispatcher (at most \
+            \(outcomes.map(\.order.most).max() ?? 0) before one). \
             Longest recovery \(Self.ms(outcomes.map(\.longestRecovery).max() ?? 0)) ms; the harness itself stood still for at most \
             \(Self.ms(outcomes.map(\.longestTurn).max() ?? 0)) ms.
 

@@ -43,6 +43,8 @@ package struct Run: Sendable {
         /// What was left when everybody had gone.
         var leftovers: [String]
         var seconds: Double
+        /// Workers of the pool that callers wait for.
+        var scarce: Int
     }
 
     package init(seed: UInt64, blows: Int) {
@@ -109,7 +111,7 @@ package struct Run: Sendable {
             seed: seed, tally: tally, order: order, counters: director.counters, standing: standing, single: both == 0 ? tally : single,
             surprises: manager.unexpected, longestRecovery: director.longestRecovery, longestTurn: longest, longTurns: long,
             localViolations: local.split(separator: "\n").map(String.init), leftovers: leftovers,
-            seconds: Double(monotonicNow() - began) / 1e9)
+            seconds: Double(monotonicNow() - began) / 1e9, scarce: crowd.workplaces.count { $0.pool == "scarce" })
     }
 
     private func report(_ blow: Int, _ arena: Arena, _ crowd: Population) throws {

@@ -131,7 +131,9 @@ final class Visit: Party {
         exchange = session.exchange
         plan = session.plan
         workplace.began(self)
-        if session.plan.kind.isParked, let token = Token(inHead: text) { crowd.order.served(session.plan.id, askedAt: session.askedAt, token) }
+        if session.plan.kind.isParked, let token = Token(inHead: text) {
+            crowd.order.served(session.plan.id, askedAt: session.askedAt, token, at: now)
+        }
         if session.plan.kind.isParked { crowd.parkedBegan(session) }
         session.exchange.visit = self
         session.workerBegan(at: now)
