@@ -1,6 +1,7 @@
 import CLinux
 import DispatcherCore
 import Linux
+import Logging
 import Model
 import ServiceKit
 import Wire
@@ -19,7 +20,7 @@ extension DispatchLoop {
         caller.pointee.isEscrowed = false
         guard let link = open else { return }
         guard records.holds(caller: slot), hasRoom(2) else {
-            counters.escrowSkipped += 1
+            skipEscrow()
             return
         }
         caller.pointee.isEscrowed = true
@@ -37,7 +38,7 @@ extension DispatchLoop {
         worker.pointee.isEscrowed = false
         guard let link = open, callerSlot < 0 || callers[callerSlot].pointee.isEscrowed else { return }
         guard records.holds(worker: slot), hasRoom(1) else {
-            counters.escrowSkipped += 1
+            skipEscrow()
             return
         }
         worker.pointee.isEscrowed = true
@@ -47,6 +48,15 @@ extension DispatchLoop {
         link.send(
             LeasingRequest.escrow(.worker(EscrowedWorker(lease: lease, caller: caller, worker: name(worker: slot)))),
             carrying: worker.pointee.descriptor.raw)
+    }
+
+    private func skipEscrow() {
+        counters.escrowSkipped += 1
+        guard !saidSkipped else { return }
+        saidSkipped = true
+        logger.warning(
+            "More connections than the pool-keeper takes into escrow; the others would not outlive this process, continuing",
+            metadata: ["escrowed": "\(escrowed)", "budget": "\(keeper?.link?.peer?.descriptorBudget ?? 0)"])
     }
 
     private func hasRoom(_ wanted: Int) -> Bool {
@@ -108,6 +118,7 @@ extension DispatchLoop {
     /// What is in escrow, then leases and tickets, then the end of it.
     func tellEverything(isNew: Bool) {
         isLinkOpen = true
+        saidSkipped = false
         if isNew { escrowEverything() }
         for slot in 0..<workers.capacity where workers[slot].pointee.state != .none && !workers[slot].pointee.isEscrowed {
             unescrowed[workers[slot].pointee.job] = slot

@@ -42,6 +42,8 @@ final class DispatchLoop {
     var freed: [Int32] = []
     /// Descriptors of connections that the pool-keeper has duplicates of.
     var escrowed = 0
+    /// The journal has been told that escrow is full.
+    var saidSkipped = false
     /// The pool-keeper has handed over and knows what we hold.
     var isLinkOpen = false
     /// While everything is told again: the workers whose sockets must be told too.

@@ -144,7 +144,8 @@ final class EscrowStore {
     func drop(_ instance: InstanceID) {
         unwatch(instance)
         guard let seat = seats[instance] else { return }
-        for caller in seat.callers where caller.descriptor >= 0 { cut(caller.descriptor) }
+        // A reset and nothing before it: a caller must not take this for the end of what it was being sent.
+        for caller in seat.callers where caller.descriptor >= 0 { _ = lh_disconnect(caller.descriptor) }
         for worker in seat.workers.values { cut(worker.descriptor) }
         change(instance) { $0.closeAll() }
         seats[instance] = nil

@@ -32,8 +32,8 @@ import Testing
                     let flow = flows[name]
                     flow.up.receive(on: visit)
                     flow.down.send(on: visit)
-                    _ = try flow.up.outcome()
-                    _ = try flow.down.outcome()
+                    _ = try flow.up.outcome(patience: 20)
+                    _ = try flow.down.outcome(patience: 20)
                     visit.finish()
                 })
             }
@@ -81,7 +81,7 @@ import Testing
             #expect(workers.reduce(0) { $0 + $1.connections } == flows.count + parked.count, "nobody was dialled twice")
             #expect(workers.allSatisfy { $0.troubles.isEmpty })
             #expect(workers.reduce(0) { $0 + $1.violations } == 0)
-            _ = callers
+            withExtendedLifetime(callers) {}
         }
     }
 }

@@ -1,0 +1,167 @@
+import CLinux
+import Foundation
+import Linux
+import Model
+import TestKit
+import Testing
+import Wire
+
+/// The rules for descriptors that exist twice, those that the adoption tests do not break by themselves.
+@Suite(.ownThread) struct DescriptorRulesTests {
+    /// Rule 5. While a duplicate lives, a close says nothing: an end must be a shutdown, a cut a reset.
+    @Test func endsAndCutsReachBothSidesWhileThePoolKeeperHoldsDuplicates() throws {
+        try Seat.run(Setup.tcp(), listener: "tcp") { fleet, seat in
+            let gate = Gate()
+            let workers = try (0..<3).map { _ in
+                fleet.own(try TestWorker { visit in
+                    let kind = try visit.receive(1)[0]
+                    visit.begin()
+                    try visit.send([kind])
+                    try gate.wait()
+                    switch kind {
+                    case 0: break
+                    case 1: visit.reset()
+                    default: _ = try visit.expectEnd()
+                    }
+                    visit.finish()
+                })
+            }
+            try fleet.serve(workers.enumerated().map { Pod("w\($0)", at: $1.address) })
+            let callers = try (0..<3).map { _ in try seat.call() }
+            for (i, caller) in callers.enumerated() {
+                try caller.send([UInt8(i)])
+                #expect(try caller.receive(1) == [UInt8(i)])
+            }
+            // It keeps every duplicate and does nothing about it.
+            try fleet[.poolKeeper].signal(SIGSTOP)
+            defer { try? fleet[.poolKeeper].signal(SIGCONT) }
+            gate.open()
+            #expect(try callers[0].expectEnd() == .fin)
+            callers[0].close()
+            #expect(try callers[1].expectEnd() == .reset)
+            callers[2].halfClose()
+            #expect(try callers[2].expectEnd() == .fin)
+            for worker in workers { try worker.wait("its end") { $0.running == 0 && $0.jobs <= 1 } }
+            #expect(workers.flatMap(\.troubles).isEmpty)
+        }
+    }
+
+    /// Rules 6 and 9. No byte reaches a worker before the kernel has its duplicate for the pool-keeper; a caller is told of once.
+    @Test func noByteGoesToAWorkerBeforeItIsInEscrow() throws {
+        let fleet = try Fleet(Setup.tcp())
+        defer { fleet.close() }
+        let keeper = try FakeKeeper(fleet)
+        let heard = Gate()
+        let worker = fleet.own(
+            try TestWorker { visit in
+                _ = try visit.receive(1)
+                heard.open()
+                try visit.send("x")
+            })
+        try fleet.launch(.dispatcher)
+        try keeper.greet()
+        try fleet[.dispatcher].waitForNotification("READY=1")
+        let caller = try fleet.call("tcp")
+        try caller.send("hello")
+        let request = try keeper.hear("a ticket") { if case .ticket = $0 { true } else { false } }
+        guard case .ticket(let ticket) = request else { return }
+        // Nobody listens: others fill the link until it takes nothing more.
+        var others: [RawCaller] = []
+        try fleet[.dispatcher].wait("the link to be full") {
+            others.append(try fleet.call("tcp"))
+            return try others.count > 3 && fleet.counter("accepted") > fleet.counter("link-packets-sent") + 20
+        }
+        try keeper.say(
+            .grant(
+                Grant(
+                    ticket: ticket.id, lease: LeaseID(epoch: 1, counter: 1), pool: ticket.pool, endpoint: EndpointID(high: 1, low: 1),
+                    address: worker.address, dialBy: .seconds(30))))
+        try worker.wait("a connection") { $0.connections == 1 }
+        // Time enough for a byte that waits for nothing: three hundred answers of the dispatcher.
+        for _ in 0..<300 { _ = try fleet.counter("accepted") }
+        #expect(!heard.isOpen, "a byte went before sendmsg(escrow)")
+        try keeper.hear("the worker") { if case .escrow(.worker) = $0 { true } else { false } }
+        try heard.wait("the first byte")
+        #expect(try caller.receive(1) == Array("x".utf8))
+        let told = keeper.heard.filter { if case .escrow(.caller(let name, _)) = $0 { name == ticket.connection } else { false } }
+        #expect(told.count == 1, "once, for the connection's life")
+    }
+
+    /// Rule 11. splice(2) has no MSG_NOSIGNAL.
+    @Test func aSinkThatGoesAwayInTheMiddleOfBulkKillsNobody() throws {
+        try Seat.run(Setup.tcp(), listener: "tcp") { fleet, seat in
+            let size = 64 << 20
+            let worker = try fleet.serveScript { visit in
+                visit.begin()
+                _ = try visit.receive(1)
+                // Sending fails when the caller is gone.
+                try? Pattern(size).send(on: visit)
+                visit.finish()
+            }
+            for round in 1...5 {
+                let caller = try seat.call()
+                try caller.send("x")
+                _ = try caller.receive(1 << 20)
+                caller.reset()
+                try worker.wait("the end of job \(round)") { $0.jobs == round && $0.running == 0 }
+                #expect(try fleet[.dispatcher].isRunning)
+            }
+        }
+    }
+
+    /// Beyond the announced budget a session runs, unescrowed, and that is counted and said.
+    @Test func beyondThePoolKeepersBudgetSessionsRunWithoutEscrowAndItIsSaid() throws {
+        let fleet = try Fleet(Setup.http())
+        defer { fleet.close() }
+        try fleet.launch(.watcher)
+        try fleet.launch(.poolKeeper, descriptorLimit: 64)
+        for process in [Fleet.Process.watcher, .poolKeeper] { try fleet[process].waitForNotification("READY=1") }
+        let seat = try Seat(fleet, "http")
+        _ = try fleet.serveHTTP { request, _ in Reply.ok(request.target) }
+        let callers = try (0..<40).map { _ in try seat.call() }
+        for (i, caller) in callers.enumerated() { #expect(try caller.fetch("/\(i)").text == "/\(i)") }
+        #expect(try fleet.counter("escrow-skipped") > 0)
+        #expect(try fleet[.dispatcher].output.contains("More connections than the pool-keeper takes into escrow"))
+        try seat.kill()
+        // Those that were in escrow live on, the others were told.
+        var (served, cut) = (0, 0)
+        for caller in callers {
+            do {
+                try caller.get("/again")
+                if try caller.readResponse().text == "/again" { served += 1 }
+            } catch { cut += 1 }
+        }
+        #expect(served > 5 && cut > 5 && served + cut == 40, "\(served) served, \(cut) cut")
+    }
+
+    /// A new pool-keeper is told everything again, so that the next death of a dispatcher costs as little as the first.
+    @Test func aNewPoolKeeperGetsEverythingIntoEscrowAgain() throws {
+        try Seat.run(Setup.http()) { fleet, seat in
+            let gate = Gate()
+            let worker = try fleet.serveHTTP { request, _ in
+                if request.target == "/running" { try gate.wait() }
+                return Reply.ok(request.target)
+            }
+            let (idle, running, parked) = (try seat.call(), try seat.call(), try seat.call())
+            #expect(try idle.fetch("/idle").text == "/idle")
+            try running.get("/running")
+            try worker.wait("the job") { $0.running == 1 }
+            try parked.get("/parked")
+            try fleet.waitPool("pods", "one parked") { $0.queued == 1 }
+            for round in 0..<3 {
+                try fleet[.poolKeeper].kill()
+                try fleet.launch(.poolKeeper)
+                try fleet[.poolKeeper].waitForNotification("READY=1")
+                try fleet.waitPool("pods", "everything told again") { $0.leases == 1 && $0.queued == 1 && !$0.waitsForRecovery }
+                try seat.kill()
+                #expect(try fleet.counter("adopted-callers") == 3, "round \(round)")
+                #expect(try fleet.counter("adopted-sessions") == 1, "round \(round)")
+            }
+            gate.open()
+            #expect(try running.readResponse().text == "/running")
+            #expect(try parked.readResponse().text == "/parked")
+            #expect(try idle.fetch("/idle").text == "/idle")
+            #expect(worker.violations == 0)
+        }
+    }
+}
