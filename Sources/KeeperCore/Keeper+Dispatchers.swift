@@ -4,11 +4,21 @@ import Wire
 // A dispatcher's way: (expected) → asserting → up ⇄ away → dead, and what it says it holds.
 
 extension Keeper {
-    /// The dispatchers that are believed alive, and those that died a moment ago with leases: what has to be on disk to recover after
-    /// our own start.
+    /// The dispatchers that are believed alive, and the dead whose leases are not over: what has to be on disk to recover after our own
+    /// start, with ``setAside(at:)``.
     public var roster: [RosterEntry] {
-        dispatcherOrder.filter { dispatchers[$0].phase != .dead || dispatchers[$0].graceUntil != .never || !dispatchers[$0].leases.isEmpty }
+        dispatcherOrder.filter { dispatchers[$0].phase != .dead || !dispatchers[$0].leases.isEmpty || dispatchers[$0].blocksRecovery }
             .map { RosterEntry(instance: dispatchers[$0].instance, seat: dispatchers[$0].seat) }
+    }
+
+    /// The endpoints whose worker may be at a job of which nobody is left to tell: the dispatcher that held it, or cut it, may be dead.
+    /// They change with the roster, as far as they have to be on disk: while that dispatcher lives, it tells. O(n).
+    public func setAside(at now: Instant) -> [SetAside] {
+        var all = inherited.compactMap { $0.value > now ? SetAside(endpoint: $0.key, until: $0.value) : nil }
+        for (id, e) in endpointSlots where endpoints[e].isQuarantined && endpoints[e].cutUntil > now {
+            all.append(SetAside(endpoint: id, until: endpoints[e].cutUntil))
+        }
+        return all.sorted { $0.endpoint < $1.endpoint }
     }
 
     /// Whom recovery waits for.
@@ -114,7 +124,12 @@ extension Keeper {
             e = addEndpoint(asserted.endpoint)
             actions.append(.notice(.unknownEndpoint(asserted.endpoint, asserted.lease)))
         }
-        let isGhost = member(of: e, in: p) == .null
+        let place = member(of: e, in: p)
+        let isGhost = place == .null
+        if !isGhost, members[place].isKept {
+            members[place].isKept = false
+            setSlots(e)
+        }
         if isGhost {
             let ghost = Endpoint(id: asserted.endpoint, uid: "", addresses: [asserted.address], conditions: [])
             _ = addMember(e, p, ghost, address: asserted.address, isGone: true)
@@ -125,6 +140,7 @@ extension Keeper {
                 isProbe: asserted.isProbe, since: now - asserted.age))
         // Not before the lease is counted: a place that is gone and without one is dropped.
         if isGhost { claim(asserted.address, e, at: now) }
+        inherit(e, p, at: now, &actions)
         move(e, .used, at: now)
         if endpoints[e].used > endpoints[e].slots {
             actions.append(.notice(.conflict(asserted.endpoint, asserted.lease, open: UInt32(clamping: endpoints[e].used))))
@@ -139,7 +155,9 @@ extension Keeper {
         setAdoption(d, until: .never)
         let assertion = dispatchers[d].assertion
         for l in dispatchers[d].leases.slots(leaseLinks) where leases[l].told != assertion {
-            close(l, .unaccounted, at: now, &actions)
+            // What it has inherited and does not name nobody goes on with: its worker may be at it for as long as after a death.
+            if leases[l].told == 0 { actions.append(.rosterChanged) }
+            close(l, leases[l].told == 0 ? .holderDied : .unaccounted, at: now, &actions)
         }
         for t in dispatchers[d].tickets.slots(tickets.ownerLinks) {
             if tickets[t].told == assertion {

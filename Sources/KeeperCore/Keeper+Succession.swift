@@ -13,16 +13,18 @@ extension Keeper {
         guard d != .null, dispatchers[d].phase != .dead else { return ignore(.lateLinkEnd, &actions) }
         if let link = dispatchers[d].link { linkEnded(link, at: now, &actions) }
         dispatchers[d].phase = .dead
-        if dispatchers[d].blocksRecovery || !dispatchers[d].leases.isEmpty {
-            dispatchers[d].graceUntil = now + parameters.recoveryGrace
-        } else {
-            actions.append(.rosterChanged)
-        }
+        actions.append(.rosterChanged)
+        // Nobody knows what it held, so every endpoint might be at a job of the dead.
+        if dispatchers[d].blocksRecovery { dispatchers[d].graceUntil = now + max(parameters.recoveryGrace, longestAbandon) }
         // One that dies while it adopts leaves what it has inherited to the next, but not for longer.
         if dispatchers[d].adoptUntil == .never { dispatchers[d].adoptUntil = now + parameters.adoptWithin }
         for l in dispatchers[d].leases.slots(leaseLinks) where !leases[l].isEscrowed { close(l, .holderDied, at: now, &actions) }
         if dispatchers[d].tickets.head != .null, dispatchers[d].adoptUntil > now { actions.append(.watchCallers(instance)) }
         dispatcherTimer(d, at: now, &actions)
+    }
+
+    private var longestAbandon: Duration {
+        poolOrder.reduce(Duration.zero) { pools[$1].isConfigured ? max($0, pools[$1].policy.abandon) : $0 }
     }
 
     /// What a dispatcher's death leaves to be done, as its times come.
@@ -49,7 +51,7 @@ extension Keeper {
     /// Nobody has adopted in time what was left here: by a dead process, or to one that lives and has not asserted it.
     private mutating func endAdoption(_ d: Slot, at now: Instant, _ actions: inout [Action]) {
         let isDead = dispatchers[d].phase == .dead
-        if isDead, !dispatchers[d].leases.isEmpty { dispatchers[d].graceUntil = now + parameters.recoveryGrace }
+        actions.append(.rosterChanged)
         for l in dispatchers[d].leases.slots(leaseLinks) where isDead || leases[l].told == 0 { close(l, .holderDied, at: now, &actions) }
         for t in dispatchers[d].tickets.slots(tickets.ownerLinks) where isDead || tickets[t].told == 0 {
             let (pool, arrival) = (pools[tickets[t].pool].policy.id, tickets[t].arrival)
@@ -87,8 +89,6 @@ extension Keeper {
         dispatchers[heir].returned = dispatchers[dead].returned
         setAdoption(heir, until: dispatchers[dead].adoptUntil)
         dispatchers[dead].adoptUntil = .never
-        // Its workers are the heir's concern now; what it may have held before our own start is not.
-        if !dispatchers[dead].blocksRecovery { dispatchers[dead].graceUntil = .never }
         dispatcherTimer(dead, at: now, &actions)
     }
 

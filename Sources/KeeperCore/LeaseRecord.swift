@@ -34,8 +34,8 @@ struct DispatcherRecord: Sendable {
         case up
         /// No link, but no proof of death: leases kept, tickets suspended. Leaves to asserting, dead.
         case away
-        /// Its death is proven. Here until the next process in its seat inherits, or `adoptUntil`; and on the roster while its workers may
-        /// still be at its jobs. Leaves to gone.
+        /// Its death is proven. Here until the next process in its seat inherits, or `adoptUntil`, and until recovery has waited for it.
+        /// Leaves to gone.
         case dead
     }
 
@@ -52,8 +52,7 @@ struct DispatcherRecord: Sendable {
     var blocksRecovery = false
     /// Once it is dead: until when what it leaves can be inherited. Of one that lives: until when it may assert what it has inherited.
     var adoptUntil = Instant.never
-    /// Once it is dead and held leases, or may have: until then its workers may still be at its jobs. Recovery waits as long, ours or
-    /// that of a successor.
+    /// Once it is dead and may have held leases that nobody has told: until then its workers may be at its jobs, and recovery waits.
     var graceUntil = Instant.never
     var leases = SlotList()
     var tickets = SlotList()

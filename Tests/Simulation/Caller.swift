@@ -33,6 +33,12 @@ final class Caller {
     var arrived = Instant.zero
     var job: JobID?
     var connection: Connection?
+    /// The pool-keeper's start to which its socket was sent.
+    var escrowedAt: Int?
+    /// Its dispatcher is dead, and somebody holds its socket.
+    var isInLimbo = false
+    /// What its dispatcher had written down of its job.
+    var record: Job?
     /// How often a worker has begun its job.
     var starts = 0
 
@@ -49,6 +55,7 @@ final class Caller {
         self.answer = answer
         dispatcher = nil
         job = nil
+        isInLimbo = false
         if answer != .neverCame { world.trace.note(name) { "\(answer)" } }
         world.promises.answered(self, answer)
     }
@@ -57,6 +64,7 @@ final class Caller {
         guard answer == nil, !hasHungUp else { return }
         hasHungUp = true
         world.trace.note(name) { "hangs up" }
+        if isInLimbo { world.keeper.hungUp(self) }
         guard let dispatcher else { return }
         let to = dispatcher.incarnation
         world.after(world.netDelay()) { [self] in dispatcher.enter(to) { dispatcher.sawHangUp(self) } }
@@ -70,7 +78,7 @@ final class Connection {
 
     let number: Int
     let dispatcher: DispatcherProcess
-    let incarnation: Int
+    var incarnation: Int
     let job: JobID
     let isProbe: Bool
     let lease: String
@@ -80,6 +88,11 @@ final class Connection {
     var caller: Caller?
     var state = State.dialing
     var hasSent = false
+    var escrowedAt: Int?
+    var isInLimbo = false
+    var record: Job?
+    /// What has come while its dispatcher was dead.
+    var inbox: [() -> Void] = []
     /// What an *ending* is reported as when the worker is done.
     var endingOutcome = Outcome.abandoned
 
@@ -87,6 +100,8 @@ final class Connection {
     var pod: Pod?
     /// The dispatcher's side is closed or reset, as far as the worker has heard.
     var isClosedAtWorker = false
+    /// It was the kernel that closed the dispatcher's side, after its death.
+    var isOrphaned = false
     /// The worker's host has taken bytes of the job.
     var isAcknowledged = false
     private var lastToWorker: Int64 = 0
@@ -101,6 +116,7 @@ final class Connection {
         self.isProbe = isProbe
         incarnation = dispatcher.incarnation
         number = dispatcher.world.nextConnection()
+        dispatcher.world.wires[number] = self
     }
 
     var name: String { "connection \(number)" }
@@ -114,7 +130,9 @@ final class Connection {
     /// Something travels to the dispatcher; lost when that has died, unread while it is stopped.
     func toDispatcher(_ world: World, _ action: @escaping () -> Void) {
         lastToDispatcher = max(lastToDispatcher + 1, (world.now + world.netDelay()).nanoseconds)
-        world.at(lastToDispatcher) { [self] in dispatcher.enter(incarnation, action) }
+        world.at(lastToDispatcher) { [self] in
+            if isInLimbo { inbox.append(action) } else { dispatcher.enter(incarnation, action) }
+        }
     }
 
     /// The dispatcher's side ends: a close, a reset, or the kernel after its death.

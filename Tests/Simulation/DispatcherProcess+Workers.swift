@@ -37,13 +37,27 @@ extension DispatcherProcess {
 
     /// The connection is there: the job's first bytes go out.
     func dialed(_ connection: Connection) {
-        guard connection.state == .dialing, let pod = connection.pod else { return }
+        guard connection.state == .dialing, connection.pod != nil else { return }
         if let caller = connection.caller, caller.isKnownGone { world.fail("\(caller.name) had hung up, and its job goes to a worker") }
         connection.state = .session
         feed(.dialed(connection.job))
         guard act() else { return }
+        // In escrow before the first byte goes there.
+        escrow(connection)
+        link?.flush()
+        guard act() else { return }
+        noteSent()
+        begin(connection)
+    }
+
+    func begin(_ connection: Connection) {
+        guard act(), let pod = connection.pod else { return workerClosed(connection) }
         connection.hasSent = true
         connection.toWorker(world) { pod.begins(connection) }
+        watchFirstByte(connection)
+    }
+
+    func watchFirstByte(_ connection: Connection) {
         let limit = connection.isProbe ? Duration.milliseconds(500) : world.scenario.firstByte
         after(limit, isTimer: true) { [self] in firstByteIsLate(connection) }
     }
@@ -71,6 +85,10 @@ extension DispatcherProcess {
         feed(.callerLeft(connection.job, reachedWorker: true))
         connection.state = .ending
         connection.endingOutcome = outcome
+        watchEnding(connection)
+    }
+
+    func watchEnding(_ connection: Connection) {
         after(world.scenario.abandon, isTimer: true) { [self] in
             guard connection.state == .ending else { return }
             drop(connection)

@@ -6,17 +6,23 @@ import Wire
 /// the extension about connections to workers.
 final class DispatcherProcess: Process {
     private(set) var instance: UInt64 = 0
-    private(set) var machine = JobMachine(policies: [])
+    var machine = JobMachine(policies: [])
     private var keeper: Uplink!
+    /// The pool-keeper has handed over and wants to hear from us.
+    var isOpen = false
+    var isAccepting = false
+    var inherited = Inheritance()
+    /// What is in escrow as soon as the turn's packets are sent.
+    var unsent: [() -> Void] = []
     /// Who waits for each job's answer, by job slot.
     private var owners: [Caller?] = []
-    private var callers: [Caller] = []
+    var callers: [Caller] = []
     var connections: [Connection] = []
     /// In the listening socket, which outlives the process.
     private var listening: [Caller] = []
     private var actions: [JobMachine.Action] = []
     private var isPerforming = false
-    private var isTellingAgain = false
+    var isTellingAgain = false
 
     override func boot() {
         instance = UInt64(world.pick(1...1 << 60))
@@ -24,16 +30,12 @@ final class DispatcherProcess: Process {
         owners = []
         keeper = Uplink(self, to: world.keeper, .leasing, seat: name, instance: instance)
         keeper.connect()
-        after(.microseconds(10)) { [self] in acceptCallers() }
     }
 
     override func died() {
         actions = []
         isPerforming = false
-        for caller in callers { caller.finish(.dispatcherDied, world) }
-        callers = []
-        for connection in connections { connection.close(world) }
-        connections = []
+        leave()
         machine = JobMachine(policies: [])
         world.processDied(instance)
     }
@@ -60,7 +62,8 @@ final class DispatcherProcess: Process {
         if world.mutation?.swallows(action, tellingAgain: isTellingAgain) == true { return }
         switch action {
         case .sendTicket(let id):
-            let ticket = machine.ticket(of: id, at: now)
+            var ticket = machine.ticket(of: id, at: now)
+            if let caller = owner(of: id) { ticket.connection = caller.escrowName }
             if let caller = owner(of: id), ticket.age != now - caller.arrived { world.fail("\(caller.name) lost its age: \(ticket)") }
             tell(.ticket(ticket))
         case .sendCancel(let ticket): tell(.cancel(ticket))
@@ -68,7 +71,9 @@ final class DispatcherProcess: Process {
         case .sendDialFailed(let lease, let failure): tell(.dialFailed(lease, failure))
         case .sendEnding(let lease): tell(.ending(lease))
         case .sendRelease(let lease, let outcome): tell(.release(lease, outcome))
-        case .sendAssert(let id): tell(.assertLease(machine.assertion(of: id, at: now)))
+        case .sendAssert(let id):
+            tell(.assertLease(machine.assertion(of: id, at: now)))
+            for connection in connections where connection.job == id && connection.state != .dialing { escrow(connection) }
         case .sendAssertEnded(let lease): tell(.assertLease(lease))
         case .sendAsserted: tell(.asserted)
         case .dial(let id, let by): dial(id, by: by)
@@ -79,7 +84,7 @@ final class DispatcherProcess: Process {
         }
     }
 
-    private func tell(_ request: LeasingRequest) { keeper.link?.send(request) }
+    func tell(_ request: LeasingRequest) { if isOpen { keeper.link?.send(request) } }
 
     /// The link to the pool-keeper while it is up.
     var link: LinkEnd? { keeper.link }
@@ -89,22 +94,23 @@ final class DispatcherProcess: Process {
     override func linkUp(_ end: LinkEnd) {
         keeper.cameUp()
         world.trace.note(name) { "· the pool-keeper is there" }
-        isTellingAgain = true
-        feed(.keeperUp)
-        isTellingAgain = false
+        inherited = Inheritance()
     }
+
+    override func afterFlush() { noteSent() }
 
     override func received(_ bytes: [UInt8], on end: LinkEnd) {
         end.decode(bytes, LeasingReply.self) { reply in
             guard end.isOpen, life == .running else { return }
             world.trace.note(name) { "← \(reply.brief)" }
-            feed(.reply(reply))
+            if case .adopt(let adoption) = reply { handed(adoption) } else { feed(.reply(reply)) }
         }
     }
 
     override func linkEnded(_ end: LinkEnd, wasUp: Bool) {
         if wasUp {
             world.trace.note(name) { "· the pool-keeper is away" }
+            isOpen = false
             feed(.keeperDown)
         }
         keeper.later()
@@ -118,8 +124,8 @@ final class DispatcherProcess: Process {
         enter(incarnation) { [self] in acceptCallers() }
     }
 
-    private func acceptCallers() {
-        while !listening.isEmpty, act() { adopt(listening.removeFirst()) }
+    func acceptCallers() {
+        while isAccepting, !listening.isEmpty, act() { adopt(listening.removeFirst()) }
     }
 
     private func adopt(_ caller: Caller) {
@@ -129,6 +135,7 @@ final class DispatcherProcess: Process {
         caller.arrived = now
         let id = reserve(for: caller)
         caller.job = id
+        escrow(caller)
         world.trace.note(name) { "\(caller.name) wants \(world.scenario.policies[caller.plan.pool].name), job \(id.ticket.rawValue)" }
         setHoldDeadline(caller, JobRequest(pool: world.scenario.policies[caller.plan.pool].id, budget: caller.plan.budget))
         feed(.arrived(id, JobRequest(pool: world.scenario.policies[caller.plan.pool].id, budget: caller.plan.budget)))
@@ -183,7 +190,10 @@ final class DispatcherProcess: Process {
     }
 
     /// The caller's connection is over for us.
-    func free(_ caller: Caller) { callers.removeAll { $0 === caller } }
+    func free(_ caller: Caller) {
+        callers.removeAll { $0 === caller }
+        tell(.escrow(.callerGone(caller.escrowName)))
+    }
 
     func answer(_ caller: Caller, _ answer: Caller.Answer) {
         guard act() else { return }

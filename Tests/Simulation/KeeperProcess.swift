@@ -14,6 +14,7 @@ final class KeeperProcess: Process {
     /// On disk.
     private var epoch: UInt64 = 1
     private var roster: [RosterEntry] = []
+    private var setAside: [SetAside] = []
     private(set) var keeper: Keeper?
     private(set) var peers: [Peer] = []
     private var feed: Uplink!
@@ -26,11 +27,14 @@ final class KeeperProcess: Process {
     /// Dead, but what they said has not been read to its end.
     private var dying: Set<InstanceID> = []
     private var actions: [Keeper.Action] = []
+    var escrow: [InstanceID: EscrowBox] = [:]
+    /// Hellos in the seat of a dead process whose last words have not been read.
+    private var held: [LinkEnd] = []
 
     override func boot() {
         if world.mutation != .reusesEpoch { epoch += UInt64(world.pick(1...3)) }
         let known = world.mutation == .forgetsRoster ? [] : roster
-        keeper = Keeper(Keeper.Parameters(epoch: epoch), policies: world.scenario.policies, roster: known, at: now)
+        keeper = Keeper(Keeper.Parameters(epoch: epoch, adoptWithin: world.scenario.adoptWithin), policies: world.scenario.policies, roster: known, setAside: setAside, at: now)
         peers = []
         dying = []
         isRosterDirty = false
@@ -46,6 +50,11 @@ final class KeeperProcess: Process {
     override func died() {
         keeper = nil
         peers = []
+        held = []
+        escrow = [:]
+        // Nobody else held what the dead have left.
+        for (_, left) in world.limbo { left.end(world) }
+        world.limbo = [:]
     }
 
     /// Hands one input to the machine and does what it says.
@@ -85,8 +94,11 @@ final class KeeperProcess: Process {
             gone.end.flush()
             gone.end.close()
             forget(gone)
-        case .handOver(_, _, let link): peer(link)?.end.send(LeasingReply.adopt(.end))
-        case .closeWorker, .fence, .watchCallers, .dropEscrow: break
+        case .handOver(let dead, let heir, let link): handOver(from: dead, to: heir, link)
+        case .closeWorker(let instance, let lease): escrow[instance]?.workers[lease] = nil
+        case .fence(let instance, let lease): fence(lease, of: instance)
+        case .watchCallers(let instance): watchCallers(of: instance)
+        case .dropEscrow(let instance): dropEscrow(instance)
         case .rosterChanged: isRosterDirty = true
         case .notice(let notice): world.trace.note(name) { "· \(notice.brief)" }
         }
@@ -100,7 +112,7 @@ final class KeeperProcess: Process {
         guard isRosterDirty, let keeper, act() else { return }
         isRosterDirty = false
         roster = keeper.roster
-        if world.mutation == .forgetsTheDead { roster.removeAll { !world.isAlive($0.instance.rawValue) } }
+        setAside = world.mutation == .forgetsTheDead ? [] : keeper.setAside(at: now)
     }
 
     override func afterFlush() {
@@ -136,11 +148,16 @@ final class KeeperProcess: Process {
             return end.send(StateMessage.snapshotEnd)
         }
         guard end.edge == .leasing, let hello = end.hello else { return }
+        if peers.contains(where: { $0.seat == hello.seat && $0.instance.rawValue != hello.instance && !world.isAlive($0.instance.rawValue) }) {
+            world.trace.note(name) { "← \(hello.seat): waits for its predecessor's last words" }
+            return held.append(end)
+        }
         links += 1
         let peer = Peer(
             link: DispatcherID(rawValue: links), instance: InstanceID(rawValue: hello.instance), seat: hello.seat, end: end)
         peers.append(peer)
         world.trace.note(name) { "← \(hello.seat): connected, instance \(hello.instance)" }
+        escrow[peer.instance]?.told = []
         input(.dispatcherConnected(peer.link, instance: peer.instance, seat: peer.seat))
         if !world.isAlive(hello.instance) { noticeDeath(of: hello.instance) }
     }
@@ -163,7 +180,9 @@ final class KeeperProcess: Process {
             // The machine may have closed this link in the middle of the packet.
             guard end.isOpen else { return }
             world.trace.note(name) { "← \(peer.seat): \(request.brief)" }
+            if case .escrow(let message) = request { take(message, from: peer.instance) }
             input(.request(peer.link, request))
+            if case .asserted = request { sweep(peer.instance) }
         }
     }
 
@@ -199,7 +218,14 @@ final class KeeperProcess: Process {
         guard !peers.contains(where: { $0.instance == instance }) else { return }
         dying.remove(instance)
         world.trace.note(name) { "· instance \(instance.rawValue) is dead" }
+        settleEstate(of: instance)
+        for (ticket, caller) in keeper?.waiting(of: instance) ?? [] where escrow[instance]?.callers[caller] == nil {
+            input(.callerLeft(instance, ticket))
+        }
         input(.dispatcherDied(instance))
+        let waiting = held
+        held = []
+        for end in waiting where end.isOpen { linkUp(end) }
     }
 
     // MARK: The operator

@@ -18,6 +18,8 @@ struct Line {
         var isFresh = true
         /// Was eligible until the input at hand.
         var isLeaving = false
+        /// Leaves the line with the input at hand.
+        var isCancelled = false
     }
 
     private var places: [Place] = []
@@ -69,9 +71,28 @@ struct Line {
         }
     }
 
+    /// Everything of the dead one is its heir's, and still to be told.
+    mutating func inherit(from dead: InstanceID, to heir: InstanceID) {
+        guard dead != heir else { return }
+        for i in places.indices where places[i].instance == dead {
+            places[i].instance = heir
+            places[i].isTold = false
+        }
+        last[heir] = last.removeValue(forKey: dead)
+    }
+
     mutating func forget(_ instance: InstanceID) {
         places.removeAll { $0.instance == instance }
         last[instance] = nil
+    }
+
+    /// The caller has left. A timer that was due before that may have granted its ticket: the grant crosses the cancel, and comes back
+    /// unused.
+    mutating func cancelled(_ ticket: TicketID, of instance: InstanceID) {
+        guard let i = index(ticket, instance) else { return }
+        places[i].isLeaving = places[i].isEligible
+        places[i].isEligible = false
+        places[i].isCancelled = true
     }
 
     @discardableResult
@@ -97,6 +118,7 @@ struct Line {
 
     /// The input at hand is done with.
     mutating func settle() {
+        places.removeAll(where: \.isCancelled)
         for i in places.indices { (places[i].isFresh, places[i].isLeaving) = (false, false) }
     }
 

@@ -44,7 +44,7 @@ final class Promises {
             guard let instance = instance(link) else { return }
             switch request {
             case .ticket(let ticket): line.told(ticket, by: instance, at: world.now)
-            case .cancel(let ticket): line.remove(ticket, of: instance)
+            case .cancel(let ticket): line.cancelled(ticket, of: instance)
             case .unused(let lease), .dialFailed(let lease, _), .release(let lease, _):
                 if open[lease] == instance {
                     returned = lease
@@ -59,8 +59,7 @@ final class Promises {
             }
         case .dispatcherConnected(_, let instance, _): line.connected(instance)
         case .dispatcherLinkEnded(let link): if let instance = instance(link) { line.suspend(instance) }
-        case .dispatcherDied(let instance):
-            line.forget(instance)
+        case .dispatcherDied(let instance): line.suspend(instance)
         case .callerLeft(let instance, let ticket): line.remove(ticket, of: instance)
         case .endpoints(let message):
             if timersDue { before = feed }
@@ -83,7 +82,11 @@ final class Promises {
                 case .dead, .superseded: break
                 }
             case .notice(let notice): noticed(notice)
-            case .poolChanged, .rosterChanged, .operated, .handOver, .closeWorker, .fence, .watchCallers, .dropEscrow: break
+            case .poolChanged, .rosterChanged, .operated, .closeWorker, .fence, .watchCallers: break
+            case .handOver(let dead, let heir, _):
+                for (lease, holder) in open where holder == dead { open[lease] = heir }
+                line.inherit(from: dead, to: heir)
+            case .dropEscrow(let instance): line.forget(instance)
             }
         }
         line.settle()
@@ -151,7 +154,11 @@ final class Promises {
             guard let holder = open.removeValue(forKey: lease) else { return fail("lease \(lease) ended twice") }
             switch end {
             case .released, .dialFailed: if returned != lease { fail("lease \(lease) ended without a word of its holder") }
-            case .holderDied: if world.isAlive(holder.rawValue) { fail("lease \(lease) was ended although its holder lives") }
+            // One that was inherited and not adopted has a holder that lives and does not know of it.
+            case .holderDied:
+                if world.dispatchers.contains(where: { $0.instance == holder.rawValue && $0.life != .dead && $0.holds(lease) }) {
+                    fail("lease \(lease) was ended although its holder lives")
+                }
             case .unaccounted:
                 if isAsserted != holder { fail("lease \(lease) was unaccounted for before its holder had spoken") }
                 for dispatcher in world.dispatchers where dispatcher.life != .dead && dispatcher.holds(lease) {

@@ -29,6 +29,12 @@ final class World {
     private(set) var scaler: ScalerProcess?
     private(set) var callers: [Caller] = []
     private(set) var promises: Promises!
+    /// Connections to workers, by number.
+    var wires: [Int: Connection] = [:]
+    /// How often something was adopted.
+    var adoptions = (sessions: 0, parked: 0)
+    /// What dead processes have left, by instance.
+    var limbo: [UInt64: Limbo] = [:]
 
     static let most = 40_000
 
