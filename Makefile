@@ -5,6 +5,7 @@
 #             BENCH_FLAGS=--quick              passed to Benchmarks/bench.py
 #             FILTER=                          passed to `swift test --filter`
 #             SECONDS_PER_TARGET=60            how long `make fuzz` works on each target
+#             CHAOS_FLAGS="--rounds 2"         passed to the chaos run
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,9 +15,10 @@ DESTDIR ?=
 BUILD_FLAGS ?= -c release
 BENCH_FLAGS ?=
 FILTER ?=
+CHAOS_FLAGS ?=
 SECONDS_PER_TARGET ?= 60
 
-.PHONY: help build demo test test-systemd test-kubernetes bench docs install deb check fuzz clean
+.PHONY: help build demo test test-systemd test-kubernetes chaos bench docs install deb check fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -54,6 +56,12 @@ test-kubernetes: ## the live suite, against the cluster of KUBECONFIG, in a name
 	@scripts/bootstrap build
 	swift build --build-tests
 	LEASEHOLD_LIVE=1 LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --filter KubernetesSystem.LiveTests
+
+chaos: ## strike the real processes 2,000 times under load and count what is lost: table here, JSON in bench-results/
+	@scripts/bootstrap build
+	swift build -c release
+	@mkdir -p bench-results
+	.build/release/chaos --json bench-results/chaos.json $(CHAOS_FLAGS)
 
 bench: ## measure against HAProxy in the same run: table here, JSON in bench-results/
 	@scripts/bootstrap build

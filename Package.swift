@@ -106,6 +106,9 @@ let package = Package(
         .testTarget(name: "KubernetesSystem", dependencies: [                // the same against an API server
             "TestKit", "KubeTestServer", "KubernetesClient", httpClient, nioCore, nioHTTP1, nioPosix,
         ]),
+        .target(name: "ChaosKit", dependencies: ["TestKit", "Linux", "Model", collections], path: "Tests/ChaosKit"),  // load, blows, and what they cost
+        .testTarget(name: "Chaos", dependencies: ["ChaosKit", "TestKit"]),  // a short run of it
+        .executableTarget(name: "chaos", dependencies: ["ChaosKit", "TestKit", arguments], path: "Tests/ChaosCommand"),  // the long one
     ],
     swiftLanguageModes: [.v6]
 )

@@ -164,6 +164,22 @@ public final class Fleet: @unchecked Sendable {
         return daemon
     }
 
+    /// Starts an executable of ours with sockets by the LISTEN_FDS protocol, as its manager; whoever calls reaps it. Appends to `NAME.log`.
+    public func startManaged(
+        _ process: Process, sockets: [(name: String, descriptor: Int32)], environment extra: [String: String], limits: String = ""
+    ) throws -> Int32 {
+        var environment = ["LEASEHOLD_FLEET": directory, "PATH": "\(Launch.bin):/usr/local/bin:/usr/bin:/bin"]
+        environment["LISTEN_FDS"] = "\(sockets.count)"
+        environment["LISTEN_FDNAMES"] = sockets.map(\.name).joined(separator: ":")
+        environment.merge(extra) { $1 }
+        return try Launch.start(
+            "/bin/sh",
+            ["-c", "\(limits)ulimit -c 0; LISTEN_PID=$$ exec \"$0\" --config \"$1\" --log-level notice",
+                "\(Launch.bin)/leasehold-\(process.rawValue)", configurationPath],
+            environment: environment, output: "\(directory)/\(process.rawValue).log", group: group.group,
+            descriptors: sockets.map(\.descriptor))
+    }
+
     public subscript(process: Process) -> Daemon {
         get throws {
             guard let daemon = daemons[process] else { throw TestFailure("\(process.rawValue) was not started") }

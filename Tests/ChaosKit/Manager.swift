@@ -1,0 +1,266 @@
+import CLinux
+import Foundation
+import Linux
+import Model
+import Synchronization
+import TestKit
+
+/// Plays systemd for the four daemons: keeps their sockets, hears READY=1 and WATCHDOG=1, starts again what ended, and ends what
+/// stands still. In a thread of its own.
+final class Manager: @unchecked Sendable {
+    // The sockets are made before the thread starts; `units` is locked; everything else is the thread's.
+
+    /// What `systemctl show` would say.
+    struct State: Sendable {
+        var pid: Int32 = 0
+        var starts = 0
+        var isReady = false
+        /// SIGSTOP was sent and no SIGCONT since: the watchdog is right to strike.
+        var isStopped = false
+        /// How long the newest start took to READY=1, in nanoseconds.
+        var readyAfter: Int64 = 0
+    }
+
+    private struct Unit {
+        var process: Fleet.Process
+        var sockets: [(name: String, descriptor: Int32)] = []
+        var state = State()
+        var pidfd: Int32 = -1
+        var notify: Int32 = -1
+        var startedAt: Int64 = 0
+        var lastBeat: Int64 = 0
+        var killAt: Int64 = .max
+        var startAt: Int64 = .max
+    }
+
+    /// WatchdogSec and TimeoutAbortSec.
+    static let watchdog: Int64 = 3_000_000_000
+    static let abortTime: Int64 = 300_000_000
+
+    let fleet: Fleet
+    private let units = Mutex<[Fleet.Process: Unit]>([:])
+    private let wake = Int32(lh_eventfd())
+    private let isOver = Gate()
+    private let isStopping = Gate()
+    /// READY=1 of a process, in the manager's thread.
+    var onReady: @Sendable (Fleet.Process) -> Void = { _ in }
+    var onEnd: @Sendable (Fleet.Process) -> Void = { _ in }
+    private let surprises = Mutex<[String]>([])
+    private let limits: [Fleet.Process: String]
+
+    /// Opens every socket: the edges in the runtime directory, and `listeners` on ports of 127.0.0.1. `limits` are `ulimit` commands.
+    init(_ fleet: Fleet, listeners: [String], limits: [Fleet.Process: String] = [:]) throws {
+        self.fleet = fleet
+        self.limits = limits
+        let run = fleet.runtimeDirectory
+        guard mkdir("\(run)/control", 0o755) == 0 else { throw TestFailure("mkdir control: errno \(errno)") }
+        for process in Fleet.Process.allCases {
+            var unit = Unit(process: process)
+            let edges =
+                switch process {
+                case .watcher: ["endpoints", "workers"]
+                case .poolKeeper: ["leasing", "scaling", "state"]
+                case .dispatcher, .scaler: [String]()
+                }
+            unit.sockets.append(("control", try Self.edge("\(run)/control/\(process.rawValue).sock")))
+            for edge in edges { unit.sockets.append((edge, try Self.edge("\(run)/\(edge).sock"))) }
+            if process == .dispatcher {
+                for listener in listeners {
+                    var socket = try Sockets.listen(SocketAddress(ip: "127.0.0.1", port: 0)!.inKernelForm, receiveBuffer: 64 * 1024)
+                    unit.sockets.append((listener, socket.release()))
+                }
+            }
+            let made = unit
+            units.withLock { $0[process] = made }
+        }
+    }
+
+    private static func edge(_ path: String) throws -> Int32 {
+        var socket = try Sockets.listenUnix(path)
+        return socket.release()
+    }
+
+    /// Where a listener is.
+    func address(_ listener: String) throws -> SocketAddress {
+        let found = units.withLock { $0[.dispatcher]?.sockets.first { $0.name == listener }?.descriptor }
+        guard let found, let address = SocketAddress(ip: "127.0.0.1", port: lh_local_address(found).port) else {
+            throw TestFailure("no listener \(listener)")
+        }
+        return address
+    }
+
+    func state(_ process: Fleet.Process) -> State { units.withLock { $0[process]?.state ?? State() } }
+
+    /// Ends and restarts that nobody here had asked for.
+    var unexpected: [String] { surprises.withLock { $0 } }
+
+    func start() throws {
+        for process in Fleet.Process.allCases { try begin(process) }
+        Thread.inBackground("manager") { [self] in run() }
+    }
+
+    /// Kills all and ends the thread.
+    func stop() throws {
+        isStopping.open()
+        var one: UInt64 = 1
+        _ = lh_write(wake, &one, 8)
+        try isOver.wait("the manager's end")
+        units.withLock { all in
+            for unit in all.values { for socket in unit.sockets { _ = lh_close(socket.descriptor) } }
+        }
+        _ = lh_close(wake)
+    }
+
+    /// Sends a signal to the process that is there now; the monotonic instant right before it.
+    @discardableResult
+    func signal(_ process: Fleet.Process, _ number: Int32) -> Int64 {
+        units.withLock { all in
+            let now = monotonicNow()
+            guard let unit = all[process], unit.pidfd >= 0 else { return now }
+            if number == SIGSTOP { all[process]?.state.isStopped = true }
+            if number == SIGCONT {
+                all[process]?.state.isStopped = false
+                // Its silence was no fault of its own.
+                all[process]?.lastBeat = now
+            }
+            if number != SIGSTOP && number != SIGCONT { expected(process, in: &all) }
+            _ = lh_pidfd_signal(unit.pidfd, number)
+            return now
+        }
+    }
+
+    private let expectedEnds = Mutex<Set<Int32>>([])
+    private func expected(_ process: Fleet.Process, in all: inout [Fleet.Process: Unit]) {
+        if let pid = all[process]?.state.pid { _ = expectedEnds.withLock { $0.insert(pid) } }
+    }
+
+    /// Waits until a process is ready that was started after `starts` starts.
+    func waitReady(_ process: Fleet.Process, after starts: Int = 0) throws {
+        let deadline = Patience.deadline()
+        while true {
+            let state = state(process)
+            if state.starts > starts, state.isReady { return }
+            guard monotonicNow() < deadline else { throw TestFailure("\(process.rawValue) is not ready after \(Patience.seconds) s") }
+            pauseBriefly()
+        }
+    }
+
+    /// A few milliseconds: what is waited for has no descriptor of its own.
+    private func pauseBriefly() {
+        var none = pollfd(fd: isStopping.descriptor, events: Int16(POLLIN), revents: 0)
+        _ = poll(&none, 1, 3)
+    }
+
+    // MARK: In the thread
+
+    private func begin(_ process: Fleet.Process) throws {
+        guard var unit = units.withLock({ $0[process] }) else { return }
+        let path = "\(fleet.directory)/notify.\(process.rawValue).\(unit.state.starts)"
+        let raw = lh_socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue))
+        guard raw >= 0, lh_bind_unix(Int32(raw), path) >= 0 else { throw TestFailure("cannot bind \(path)") }
+        unit.notify = Int32(raw)
+        // WATCHDOG_PID is left out: the shell in between has the pid that the program will have.
+        unit.state.pid = try fleet.startManaged(
+            process, sockets: unit.sockets,
+            environment: ["NOTIFY_SOCKET": path, "WATCHDOG_USEC": "\(Self.watchdog / 1000)"], limits: limits[process] ?? "")
+        unit.pidfd = Int32(lh_pidfd_open(unit.state.pid))
+        unit.state.starts += 1
+        unit.state.isReady = false
+        unit.state.isStopped = false
+        unit.startedAt = monotonicNow()
+        unit.killAt = .max
+        unit.startAt = .max
+        let made = unit
+        units.withLock { $0[process] = made }
+    }
+
+    private func run() {
+        while !isStopping.isOpen {
+            let all = Array(units.withLock { $0 }.values)
+            var waits = [pollfd(fd: wake, events: Int16(POLLIN), revents: 0)]
+            for unit in all {
+                waits.append(pollfd(fd: unit.notify, events: Int16(POLLIN), revents: 0))
+                waits.append(pollfd(fd: unit.pidfd, events: Int16(POLLIN), revents: 0))
+            }
+            _ = poll(&waits, nfds_t(waits.count), 20)
+            for (index, unit) in all.enumerated() {
+                if waits[1 + 2 * index].revents != 0 { hear(unit) }
+                if waits[2 + 2 * index].revents != 0 { ended(unit) }
+                check(unit.process)
+            }
+        }
+        for unit in units.withLock({ $0 }).values where unit.pidfd >= 0 {
+            _ = lh_pidfd_signal(unit.pidfd, SIGKILL)
+            var status: Int32 = 0
+            _ = waitpid(unit.state.pid, &status, 0)
+            _ = lh_close(unit.pidfd)
+            _ = lh_close(unit.notify)
+        }
+        isOver.open()
+    }
+
+    private func hear(_ unit: Unit) {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = lh_recv(unit.notify, &buffer, buffer.count, 0)
+            guard count > 0 else { return }
+            let text = String(decoding: buffer[..<count], as: UTF8.self)
+            let now = monotonicNow()
+            var becameReady = false
+            units.withLock { all in
+                if text.contains("WATCHDOG=1") { all[unit.process]?.lastBeat = now }
+                guard text.contains("READY=1"), all[unit.process]?.state.isReady == false else { return }
+                all[unit.process]?.state.isReady = true
+                all[unit.process]?.state.readyAfter = now - unit.startedAt
+                all[unit.process]?.lastBeat = now
+                becameReady = true
+            }
+            if becameReady { onReady(unit.process) }
+        }
+    }
+
+    private func ended(_ unit: Unit) {
+        hear(unit)
+        var status: Int32 = 0
+        guard waitpid(unit.state.pid, &status, WNOHANG) == unit.state.pid else { return }
+        if expectedEnds.withLock({ $0.remove(unit.state.pid) }) == nil {
+            let how = status & 0x7f == 0 ? "status \((status >> 8) & 0xff)" : "signal \(status & 0x7f)"
+            surprises.withLock { $0.append("\(unit.process.rawValue), start \(unit.state.starts), ended by itself: \(how)") }
+        }
+        _ = lh_close(unit.pidfd)
+        _ = lh_close(unit.notify)
+        unlink("\(fleet.directory)/notify.\(unit.process.rawValue).\(unit.state.starts - 1)")
+        units.withLock { all in
+            all[unit.process]?.pidfd = -1
+            all[unit.process]?.notify = -1
+            all[unit.process]?.state.isReady = false
+            all[unit.process]?.startAt = monotonicNow()
+        }
+        onEnd(unit.process)
+    }
+
+    private func check(_ process: Fleet.Process) {
+        let now = monotonicNow()
+        var starts = false
+        units.withLock { all in
+            guard let unit = all[process] else { return }
+            if unit.pidfd < 0 {
+                starts = unit.startAt <= now
+            } else if unit.killAt <= now {
+                all[process]?.killAt = .max
+                _ = lh_pidfd_signal(unit.pidfd, SIGKILL)
+            } else if unit.state.isReady, unit.killAt == .max, now - unit.lastBeat > Self.watchdog {
+                if !unit.state.isStopped {
+                    surprises.withLock { $0.append("\(process.rawValue), start \(unit.state.starts): the watchdog struck") }
+                }
+                expected(process, in: &all)
+                all[process]?.killAt = now + Self.abortTime
+                // As systemd does: SIGCONT behind it, so that a stopped process meets it.
+                _ = lh_pidfd_signal(unit.pidfd, SIGABRT)
+                _ = lh_pidfd_signal(unit.pidfd, SIGCONT)
+            }
+        }
+        guard starts, !isStopping.isOpen else { return }
+        do { try begin(process) } catch { surprises.withLock { $0.append("\(error)") } }
+    }
+}
