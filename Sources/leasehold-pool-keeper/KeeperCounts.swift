@@ -40,7 +40,7 @@ struct KeeperCounts {
         }
     }
 
-    func report(leasing: LinkServer, escrow: EscrowStore) -> [String: UInt64] {
+    func report(_ keeper: Keeper, leasing: LinkServer, escrow: EscrowStore) -> [String: UInt64] {
         var out = [
             "grants": granted, "requeues": requeued, "gone": gone, "quarantines": quarantined, "late-messages": races,
             "leases-holder-died": holderDied, "adopted": adopted, "adopt-late": adoptedLate, "escrowed": escrow.escrowed,

@@ -79,7 +79,7 @@ final class Shell {
             _ = saveHeldBack()
         }
         service.onControl = { [unowned self] request in answer(request) }
-        service.counters = { [unowned self] in counts.report(leasing: leasing, escrow: escrow) }
+        service.counters = { [unowned self] in counts.report(keeper, leasing: leasing, escrow: escrow) }
         service.loop.atTurnEnd { [unowned self] in turnEnded() }
         endpoints.start()
         service.ready(status: status)
