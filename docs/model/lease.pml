@@ -571,7 +571,9 @@ inline serve(d) {
     :: d_step { keeper && hello[d] && alive[d] && isSettled(d, 0) && isSettled(d, 1) && isSettled(d, 2) ->
         hello[d] = 0;
         if
-        :: d > 1 && knows[1] == 3 -> tryInherit(1, d)
+        /* Known to an earlier pool-keeper: it has sessions of its own, and is nobody's heir. */
+        :: roster[d]
+        :: !roster[d] && d > 1 && knows[1] == 3 -> tryInherit(1, d)
         :: else -> tryInherit(0, d)
         fi;
         knows[d] = 1; roster[d] = 1;
