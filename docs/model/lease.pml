@@ -547,8 +547,9 @@ inline expire(d) {
         :: else
         fi;
     NEXT(i);
+    aside = aside || quarantined;
     if
-    :: knows[d] == 3 -> settle(d); aside = aside || quarantined
+    :: knows[d] == 3 -> settle(d)
     :: else
     fi
 }
