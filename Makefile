@@ -18,7 +18,7 @@ FILTER ?=
 CHAOS_FLAGS ?=
 SECONDS_PER_TARGET ?= 60
 
-.PHONY: help build demo test test-systemd test-kubernetes chaos bench docs install deb check fuzz clean
+.PHONY: help build demo test test-systemd test-kubernetes chaos model bench docs install deb check fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -34,11 +34,12 @@ check: ## the rules that need no compiler: imports, file lengths, habits
 	@scripts/check-imports
 	@scripts/check-style
 
-test: ## all tests: the rules, the machines, the simulation, the real executables
+test: ## all tests: the rules, the model, the machines, the simulation, the real executables
 	@scripts/bootstrap build
 	@scripts/bootstrap test
 	@$(MAKE) --no-print-directory check
 	@scripts/check-manifests
+	@[ -n "$(FILTER)" ] || { scripts/bootstrap model || true; scripts/check-model --or-skip; }
 	swift build --build-tests
 	LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --parallel $(if $(FILTER),--filter $(FILTER))
 	$(if $(FILTER),,@scripts/bootstrap package)
@@ -62,6 +63,10 @@ chaos: ## strike the real processes 2,000 times under load and count what is los
 	swift build -c release
 	@mkdir -p bench-results
 	.build/release/chaos --json bench-results/chaos.json $(CHAOS_FLAGS)
+
+model: ## check the model of lease hand-over with SPIN, and that its mutations are found
+	@scripts/bootstrap model
+	@scripts/check-model
 
 bench: ## measure against HAProxy in the same run: table here, JSON in bench-results/
 	@scripts/bootstrap build
