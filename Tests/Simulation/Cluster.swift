@@ -151,7 +151,7 @@ final class Cluster {
             later(10...1000, pod) { pod.hangs = false }
         case .killKeeper, .killWatcher, .killDispatcher, .killScaler, .stopKeeper, .stopWatcher, .stopDispatcher, .stopScaler,
             .burnKeeper, .burnWatcher, .burnDispatcher, .burnScaler, .breakLeasing, .breakFeed, .breakScaling,
-            .restartUnseen, .operate, .unreadable:
+            .restartUnseen, .killBoth, .operate, .unreadable:
             preconditionFailure("not a worker's trouble")
         }
     }

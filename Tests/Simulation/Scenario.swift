@@ -16,6 +16,8 @@ struct Scenario: CustomStringConvertible {
     var abandon: Duration
     /// How long a worker goes on after its connection was reset: less than a quarantine.
     var stopsWithin: Duration
+    /// How long it goes on when its dispatcher has died: less than `abandon`.
+    var outlivesHolder: Duration
     /// Workers turn unready for each job and ready again after it.
     var flips: Bool
     /// Workers are used for one job and replaced.
@@ -56,9 +58,11 @@ struct Scenario: CustomStringConvertible {
         span = .milliseconds(dice.pick(3_000...12_000))
         let poolCount = dice.chance(0.4) ? 2 : 1
         firstByte = .milliseconds(dice.pick(1_000...4_000))
-        abandon = .milliseconds(dice.pick(1_000...6_000))
+        let abandon = Duration.milliseconds(dice.pick(1_000...6_000))
+        self.abandon = abandon
         let isSlow = dice.chance(0.2)
         stopsWithin = .milliseconds(isSlow ? 1_500 : 20)
+        outlivesHolder = stopsWithin
         flips = dice.chance(0.15)
         isSingleUse = !flips && dice.chance(0.1)
         packetBytes = dice.chance(0.5) ? Int(dice.pick(100...2_000)) : Bounds.packetBytes
@@ -67,6 +71,7 @@ struct Scenario: CustomStringConvertible {
         let probes = dice.chance(0.2)
         policies = (0..<poolCount).map { n in
             var policy = PoolPolicy(name: n == 0 ? "alpha" : "beta")
+            policy.abandon = abandon
             policy.holdTimeout = .milliseconds(dice.pick(2_000...10_000))
             policy.noEndpointsTimeout = .milliseconds(dice.pick(1_000...10_000))
             policy.maxQueued = dice.chance(0.2) ? Int(dice.pick(1...6)) : 1000
@@ -108,11 +113,12 @@ struct Scenario: CustomStringConvertible {
             guard let kind = Trouble.Kind.allCases.randomElement(using: &dice.generator) else { continue }
             troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind))
         }
+        if dice.chance(0.4) { outlivesHolder = max(stopsWithin, .milliseconds(dice.pick(0...abandon.milliseconds - 50))) }
     }
 
     var description: String {
         "\(dispatchers) dispatchers, \(pods.count) workers, \(callers.count) callers, pools \(policies.map(\.name)), "
-            + "\(troubles.count) troubles in \(span), stops within \(stopsWithin)"
+            + "\(troubles.count) troubles in \(span), stops within \(stopsWithin), \(outlivesHolder) after its dispatcher"
             + (flips ? ", readiness flips" : "") + (isSingleUse ? ", single use" : "")
             + (localWorkers.map { ", local workers \($0.least) to \($0.most)" } ?? "")
     }
@@ -128,6 +134,8 @@ struct Trouble {
         case breakLeasing, breakFeed, breakScaling
         /// The pool-keeper is started anew while a dispatcher is stopped.
         case restartUnseen
+        /// A dispatcher dies, and the pool-keeper a moment later.
+        case killBoth
         case blink, terminate, vanish, replace, stale, crash, busy, hang
         case operate
         case unreadable
