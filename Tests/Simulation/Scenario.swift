@@ -25,6 +25,9 @@ struct Scenario: CustomStringConvertible {
     /// At most so much goes into one packet, unless a message is longer.
     var packetBytes: Int
 
+    /// Endpoints come from an API server instead of a directory.
+    var isKubernetes = false
+
     /// A pool whose workers the scaler starts.
     var localWorkers: LocalPlan?
 
@@ -114,12 +117,14 @@ struct Scenario: CustomStringConvertible {
             troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind))
         }
         if dice.chance(0.4) { outlivesHolder = max(stopsWithin, .milliseconds(dice.pick(0...abandon.milliseconds - 50))) }
+        // Last, so that a seed's other chances are what they were before there was this one.
+        isKubernetes = dice.chance(0.35)
     }
 
     var description: String {
         "\(dispatchers) dispatchers, \(pods.count) workers, \(callers.count) callers, pools \(policies.map(\.name)), "
             + "\(troubles.count) troubles in \(span), stops within \(stopsWithin), \(outlivesHolder) after its dispatcher"
-            + (flips ? ", readiness flips" : "") + (isSingleUse ? ", single use" : "")
+            + (isKubernetes ? ", an API server" : "") + (flips ? ", readiness flips" : "") + (isSingleUse ? ", single use" : "")
             + (localWorkers.map { ", local workers \($0.least) to \($0.most)" } ?? "")
     }
 }
