@@ -12,9 +12,14 @@ if let place = CommandLine.arguments.firstIndex(of: "--kubernetes-memory") {
 let sizes = CommandLine.arguments.contains("--quick") ? [100, 10_000] : [100, 1_000, 10_000, 100_000]
 let operations = 100_000
 
-var figures = keeperFigures(sizes: sizes, operations: operations)
-figures.append(wireFigure(operations: operations))
-figures.append(headFigure(operations: operations))
-for slices in CommandLine.arguments.contains("--quick") ? [100] : [100, 1_000] { figures += kubernetesFigures(slices: slices) }
+let slices = CommandLine.arguments.contains("--quick") ? [100] : [100, 1_000]
+
+// The rest takes minutes.
+var figures = CommandLine.arguments.contains("--only-kubernetes") ? [] : keeperFigures(sizes: sizes, operations: operations)
+if !figures.isEmpty {
+    figures.append(wireFigure(operations: operations))
+    figures.append(headFigure(operations: operations))
+}
+for count in slices { figures += kubernetesFigures(slices: count) }
 precondition(lh_allocations() > 0, "allocations are not counted")
 for figure in figures { print(figure.json) }

@@ -27,6 +27,8 @@ struct Scenario: CustomStringConvertible {
 
     /// How long what a dead dispatcher leaves waits for its successor.
     var adoptWithin = Duration.zero
+    /// Endpoints come from an API server instead of a directory.
+    var isKubernetes = false
 
     /// A pool whose workers the scaler starts.
     var localWorkers: LocalPlan?
@@ -118,12 +120,14 @@ struct Scenario: CustomStringConvertible {
         }
         if dice.chance(0.4) { outlivesHolder = max(stopsWithin, .milliseconds(dice.pick(0...abandon.milliseconds - 50))) }
         adoptWithin = dice.chance(0.7) ? .seconds(10) : dice.chance(0.6) ? .milliseconds(dice.pick(100...2_000)) : .zero
+        // Last, so that a seed's other chances are what they were before there was this one.
+        isKubernetes = dice.chance(0.35)
     }
 
     var description: String {
         "\(dispatchers) dispatchers, \(pods.count) workers, \(callers.count) callers, pools \(policies.map(\.name)), "
             + "\(troubles.count) troubles in \(span), stops within \(stopsWithin), \(outlivesHolder) after its dispatcher"
-            + (flips ? ", readiness flips" : "") + (isSingleUse ? ", single use" : "")
+            + (isKubernetes ? ", an API server" : "") + (flips ? ", readiness flips" : "") + (isSingleUse ? ", single use" : "")
             + (localWorkers.map { ", local workers \($0.least) to \($0.most)" } ?? "")
     }
 }
