@@ -31,10 +31,10 @@ import Testing
                     }
                     let flow = flows[name]
                     flow.up.receive(on: visit)
-                    flow.down.send(on: visit)
+                    // Done before its end is told: then the next job may come.
+                    flow.down.send(on: visit) { visit.finish() }
                     _ = try flow.up.outcome(patience: 20)
                     _ = try flow.down.outcome(patience: 20)
-                    visit.finish()
                 })
             }
             try fleet.serve(workers.enumerated().map { Pod("w\($0)", at: $1.address) })
