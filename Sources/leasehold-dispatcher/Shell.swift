@@ -17,9 +17,14 @@ final class Shell {
     private var listeners: [Int32] = []
     private var addresses: [String] = []
     private var drained = 0
+    /// What other threads leave for the main one; made before there are any.
+    private let mainbox: Mailbox
 
     init(_ service: Service) throws {
         self.service = service
+        let mainbox = Mailbox(service.loop)
+        self.mainbox = mainbox
+        service.loop.atTurnEnd { mainbox.open() }
         let rules = try Rules(service.configuration)
         try openListeners()
         try start(0, loop: service.loop, outbox: service.outbox, rules: rules)
@@ -135,12 +140,6 @@ final class Shell {
         work(loops[0])
         for (mailbox, dispatch) in zip(mailboxes, loops.dropFirst()) { mailbox.put { work(dispatch) } }
     }
-
-    private lazy var mainbox: Mailbox = {
-        let box = Mailbox(service.loop)
-        service.loop.atTurnEnd { box.open() }
-        return box
-    }()
 
     private func onMain(_ work: @escaping () -> Void) { mainbox.put(work) }
 

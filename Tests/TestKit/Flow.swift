@@ -82,15 +82,15 @@ public final class Flow: Sendable {
 
     // MARK: Sending
 
-    /// In a thread of its own, until ``stop()``; then half-closes.
-    public func send(on stream: RawStream) {
+    /// In a thread of its own, until ``stop()``; then half-closes. `beforeEnd` is called right before that.
+    public func send(on stream: RawStream, beforeEnd: @escaping @Sendable () -> Void = {}) {
         Thread.detached("flow-out") { [self] in
-            do { try sendAll(stream) } catch { note { $0.trouble = $0.trouble ?? "sending: \(error)" } }
+            do { try sendAll(stream, beforeEnd) } catch { note { $0.trouble = $0.trouble ?? "sending: \(error)" } }
             note { $0.isSentWhole = true }
         }
     }
 
-    private func sendAll(_ stream: RawStream) throws {
+    private func sendAll(_ stream: RawStream, _ beforeEnd: () -> Void) throws {
         var random = SeededGenerator(seed: UInt64(seed))
         var position = 0
         while !stopping.isOpen {
@@ -114,6 +114,7 @@ public final class Flow: Sendable {
             position += done
             note { $0.sent = position }
         }
+        beforeEnd()
         stream.halfClose()
     }
 
