@@ -69,7 +69,9 @@ let package = Package(
 
         // Measurements: nanoseconds and allocations of the machines, for `make bench`.
         .target(name: "CAllocations", path: "Benchmarks/CAllocations"),     // counts calls of malloc
-        .executableTarget(name: "microbenchmarks", dependencies: ["KeeperCore", "DispatcherCore", "CAllocations"], path: "Benchmarks/Micro"),
+        .executableTarget(name: "microbenchmarks", dependencies: [
+            "KeeperCore", "DispatcherCore", "WatcherCore", "Kubernetes", "CAllocations", "TestKit",
+        ], path: "Benchmarks/Micro"),
 
         // Tests.
 // What the executables do with a large cluster, for scripts/bench-kubernetes.

@@ -18,7 +18,7 @@ extension Double {
 }
 
 /// Processor time of this thread in nanoseconds: others on the machine do not count.
-private func threadNanoseconds() -> UInt64 {
+func threadNanoseconds() -> UInt64 {
     var time = timespec()
     guard unsafe clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0 else { fatalError("clock_gettime: errno \(errno)") }
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
