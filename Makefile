@@ -18,7 +18,7 @@ SECONDS_PER_TARGET ?= 60
 
 EXECUTABLES := leasehold leasehold-watcher leasehold-pool-keeper leasehold-dispatcher leasehold-scaler leasehold-example-worker
 
-.PHONY: help build demo test test-kubernetes bench docs install check fuzz clean
+.PHONY: help build demo test test-kubernetes model bench docs install check fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -34,11 +34,12 @@ check: ## the rules that need no compiler: imports, file lengths, habits
 	@scripts/check-imports
 	@scripts/check-style
 
-test: ## all tests: the rules, the machines, the simulation, the real executables
+test: ## all tests: the rules, the model, the machines, the simulation, the real executables
 	@scripts/bootstrap build
 	@scripts/bootstrap test
 	@$(MAKE) --no-print-directory check
 	@scripts/check-manifests
+	@[ -n "$(FILTER)" ] || { scripts/bootstrap model || true; scripts/check-model --or-skip; }
 	swift build --build-tests
 	LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --parallel $(if $(FILTER),--filter $(FILTER))
 
@@ -46,6 +47,10 @@ test-kubernetes: ## the live suite, against the cluster of KUBECONFIG, in a name
 	@scripts/bootstrap build
 	swift build --build-tests
 	LEASEHOLD_LIVE=1 LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --filter KubernetesSystem.LiveTests
+
+model: ## check the model of lease hand-over with SPIN, and that its mutations are found
+	@scripts/bootstrap model
+	@scripts/check-model
 
 bench: ## measure against HAProxy in the same run: table here, JSON in bench-results/
 	@scripts/bootstrap build

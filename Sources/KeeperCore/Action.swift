@@ -10,7 +10,7 @@ extension Keeper {
         case poolChanged(PoolID)
         /// The peer broke the protocol: end its link. Nothing more is taken from it.
         case closeDispatcher(DispatcherID, CloseReason)
-        /// `roster` has changed; it must be on disk before anything that follows is sent.
+        /// `roster`, or what goes with it (`setAside`), has changed; both must be on disk before anything that follows is sent.
         case rosterChanged
         /// How many endpoints or pools an operator's verb applied to; exactly one for each verb.
         case operated(count: UInt32)
@@ -45,6 +45,8 @@ extension Keeper {
     /// Bounds of what one peer can make this process keep.
     public enum Limits {
         public static let ticketsPerDispatcher = 1_000_000
+        /// Beyond it, drained endpoints that no source names are forgotten.
+        public static let drained = 10_000
     }
 }
 

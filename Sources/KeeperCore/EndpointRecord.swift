@@ -20,7 +20,7 @@ struct EndpointRecord: Sendable {
     var used: Int32 = 0
     var ending: Int32 = 0
     var probes: Int32 = 0
-    /// Members that its sources name no more; they stay while a lease is open.
+    /// Members that its sources name no more; they stay while a lease is open, or are kept for their address.
     var goneMembers: Int32 = 0
 
     var drainedByOperator = false
@@ -70,6 +70,9 @@ struct Member: Sendable {
     var isIdle = false
     /// Its source names it no more.
     var isGone: Bool
+    /// Gone, and counted nowhere any more: the endpoint is still named on this host by another pool, so that whoever is named at this
+    /// address next has taken the host from it. See ``Keeper/claim(_:_:at:)``.
+    var isKept = false
     /// Ready and not terminating.
     var isUsable: Bool
     var isLocal: Bool

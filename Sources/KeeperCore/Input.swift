@@ -23,6 +23,28 @@ public struct RosterEntry: Hashable, Sendable {
     }
 }
 
+/// An endpoint whose worker may still be at a job that nobody can end: what the roster file names beside the dispatchers.
+public struct SetAside: Hashable, Sendable {
+    public var endpoint: EndpointID
+    public var until: Instant
+    public init(endpoint: EndpointID, until: Instant) {
+        self.endpoint = endpoint
+        self.until = until
+    }
+}
+
+/// What the operator holds back until it is taken back: a successor must hold back the same.
+public struct HeldBack: Hashable, Sendable {
+    /// Whether each paused pool refuses meanwhile.
+    public var paused: [PoolID: Bool]
+    /// Also those that no source names at present.
+    public var drained: Set<EndpointID>
+    public init(paused: [PoolID: Bool] = [:], drained: Set<EndpointID> = []) {
+        self.paused = paused
+        self.drained = drained
+    }
+}
+
 /// What the operator asks for an endpoint or a pool. Endpoints are named by UID, name or address.
 public enum OperatorVerb: Hashable, Sendable {
     /// Takes nothing new until `undrain`. A nil pool means wherever the endpoint is.

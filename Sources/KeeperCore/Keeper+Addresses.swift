@@ -6,6 +6,10 @@ import Model
 // was started again, a saved state that a restarted watcher serves. A UID tells the two apart; a connect does not. So of the
 // endpoints with one address at most one is on offer: the one that the source named last, and only while no other has a lease, or was cut in the middle of
 // one a moment ago.
+//
+// A pod has its host for itself, and its ports in several pools. Where one pool's slices have heard that the host has a new owner and
+// another's have not, the old owner is still named, at a port that nobody contests. So an endpoint that has lost its place in one
+// pool keeps its claim there for as long as another names it on the same host: who comes to that address shadows it in all of them.
 
 extension Keeper {
     /// The endpoint is named at, or has a lease at, this address. O(1) for an address with one owner.

@@ -4,11 +4,21 @@ import Wire
 // A dispatcher's way: (expected) → asserting → up ⇄ away → dead, and what it says it holds.
 
 extension Keeper {
-    /// The dispatchers that are believed alive, and those that died a moment ago with leases: what has to be on disk to recover after
-    /// our own start.
+    /// The dispatchers that are believed alive, and the dead whose leases are not over: what has to be on disk to recover after our own
+    /// start, with ``setAside(at:)``.
     public var roster: [RosterEntry] {
-        dispatcherOrder.filter { dispatchers[$0].phase != .dead || dispatchers[$0].graceUntil != .never }
+        dispatcherOrder.filter { dispatchers[$0].phase != .dead || dispatchers[$0].leasesUntil != .never || dispatchers[$0].blocksRecovery }
             .map { RosterEntry(instance: dispatchers[$0].instance, seat: dispatchers[$0].seat) }
+    }
+
+    /// The endpoints whose worker may be at a job of which nobody is left to tell: the dispatcher that held it, or cut it, may be dead.
+    /// They change with the roster, as far as they have to be on disk: while that dispatcher lives, it tells. O(n).
+    public func setAside(at now: Instant) -> [SetAside] {
+        var all = inherited.compactMap { $0.value > now ? SetAside(endpoint: $0.key, until: $0.value) : nil }
+        for (id, e) in endpointSlots where endpoints[e].isQuarantined && endpoints[e].cutUntil > now {
+            all.append(SetAside(endpoint: id, until: endpoints[e].cutUntil))
+        }
+        return all.sorted { $0.endpoint < $1.endpoint }
     }
 
     /// Whom recovery waits for.
@@ -85,11 +95,8 @@ extension Keeper {
             actions.append(.notice(.gone(pool, held: now - arrival)))
         }
         dispatchers[d].leasesUntil = now + parameters.adoptWithin
-        if dispatchers[d].blocksRecovery || !dispatchers[d].leases.isEmpty {
-            dispatchers[d].graceUntil = now + parameters.recoveryGrace
-        } else {
-            actions.append(.rosterChanged)
-        }
+        // Nobody knows what it held, so every endpoint might be at a job of the dead.
+        if dispatchers[d].blocksRecovery { dispatchers[d].graceUntil = now + max(parameters.recoveryGrace, longestAbandon) }
         dispatcherTimer(d, at: now, &actions)
     }
 
@@ -102,7 +109,6 @@ extension Keeper {
         if dispatchers[d].graceUntil <= now {
             dispatchers[d].graceUntil = .never
             dispatchers[d].blocksRecovery = false
-            actions.append(.rosterChanged)
         }
         let next = min(dispatchers[d].leasesUntil, dispatchers[d].graceUntil)
         timers.set(Timer.dispatcher.number(d), to: next)
@@ -110,8 +116,13 @@ extension Keeper {
             dispatchers[d].ticketSlots = SlotTable()
             dispatchers.remove(d)
             dispatcherOrder.removeAll { $0 == d }
+            actions.append(.rosterChanged)
         }
         recoverIfComplete(at: now, &actions)
+    }
+
+    private var longestAbandon: Duration {
+        poolOrder.reduce(Duration.zero) { pools[$1].isConfigured ? max($0, pools[$1].policy.abandon) : $0 }
     }
 
     /// A lease that its holder tells again: known, from before our start, or not its own any more.
@@ -140,7 +151,12 @@ extension Keeper {
             e = addEndpoint(asserted.endpoint)
             actions.append(.notice(.unknownEndpoint(asserted.endpoint, asserted.lease)))
         }
-        let isGhost = member(of: e, in: p) == .null
+        let place = member(of: e, in: p)
+        let isGhost = place == .null
+        if !isGhost, members[place].isKept {
+            members[place].isKept = false
+            setSlots(e)
+        }
         if isGhost {
             let ghost = Endpoint(id: asserted.endpoint, uid: "", addresses: [asserted.address], conditions: [])
             _ = addMember(e, p, ghost, address: asserted.address, isGone: true)
@@ -151,6 +167,7 @@ extension Keeper {
                 isProbe: asserted.isProbe, since: now - asserted.age))
         // Not before the lease is counted: a place that is gone and without one is dropped.
         if isGhost { claim(asserted.address, e, at: now) }
+        inherit(e, p, at: now, &actions)
         move(e, .used, at: now)
         if endpoints[e].used > endpoints[e].slots {
             actions.append(.notice(.conflict(asserted.endpoint, asserted.lease, open: UInt32(clamping: endpoints[e].used))))

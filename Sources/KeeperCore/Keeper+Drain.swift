@@ -70,19 +70,29 @@ extension Keeper {
         return false
     }
 
+    /// What is on disk before an operator's verb is answered.
+    public var heldBack: HeldBack {
+        var paused: [PoolID: Bool] = [:]
+        for p in poolOrder where pools[p].state.isPaused { paused[pools[p].policy.id] = pools[p].refusesWhilePaused }
+        return HeldBack(paused: paused, drained: drained)
+    }
+
     mutating func operated(_ verb: OperatorVerb, at now: Instant, _ actions: inout [Action]) {
         var count: UInt32 = 0
         switch verb {
         case .drain(let text, let pool):
             for (e, _) in endpoints(named: text, in: pool) {
                 endpoints[e].drainedByOperator = true
+                drained.insert(endpoints[e].id)
                 move(e, .entered, at: now)
                 count += 1
             }
+            if drained.count > Limits.drained { drained = drained.filter { endpointSlots[$0] != nil } }
         case .undrain(let text, let pool):
             for (e, _) in endpoints(named: text, in: pool) {
                 // The scaler's own drain stays: it may have been told `drained` already and be about to stop the worker.
                 endpoints[e].drainedByOperator = false
+                drained.remove(endpoints[e].id)
                 // Not so soon after a cut: the worker may still be at its job.
                 if endpoints[e].isQuarantined, endpoints[e].cutUntil <= now {
                     endQuarantine(e, at: now, &actions)
@@ -91,6 +101,8 @@ extension Keeper {
                 }
                 count += 1
             }
+            // One that no source names has nothing but its UID.
+            if pool == nil, drained.remove(EndpointID(uid: text)) != nil { count += 1 }
         case .quarantine(let text, let pool, let duration):
             for (e, p) in endpoints(named: text, in: pool) {
                 quarantine(e, p, .byOperator, lasting: duration, at: now, &actions)
@@ -131,7 +143,7 @@ extension Keeper {
         var found: [(Slot, Slot)] = []
         let id = EndpointID(uid: text)
         for p in poolOrder where pool == nil || pools[p].policy.id == pool {
-            for m in pools[p].members.slots(poolLinks) {
+            for m in pools[p].members.slots(poolLinks) where !members[m].isKept {
                 let e = members[m].endpoint
                 let description = descriptions[Int(m)]
                 let isMeant =

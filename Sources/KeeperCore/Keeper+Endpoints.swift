@@ -17,6 +17,7 @@ extension Keeper {
     /// What the member's pool counts its endpoint as; nil when it is only remembered.
     @inline(__always)
     func state(of m: Slot, _ e: Slot) -> EndpointState? {
+        if members[m].isKept { return nil }
         let isGone = members[m].isGone
         let isUsable = members[m].isUsable
         let used = endpoints[e].used
@@ -120,6 +121,7 @@ extension Keeper {
         let e = endpoints.insert(EndpointRecord(id: id))
         nodeLinks.cover(e, with: Links())
         endpointSlots[id] = e
+        endpoints[e].drainedByOperator = drained.contains(id)
         return e
     }
 
@@ -147,21 +149,30 @@ extension Keeper {
         var m = endpoints[e].firstMember
         while m != .null {
             let p = members[m].pool
-            if pools[p].isConfigured { least = min(least, pools[p].policy.slots) }
+            if pools[p].isConfigured, !members[m].isKept { least = min(least, pools[p].policy.slots) }
             m = members[m].nextOfEndpoint
         }
         endpoints[e].slots = least == .max ? 1 : Int32(clamping: max(1, least))
     }
 
-    /// Drops the places that no source names any more, and the endpoint with the last of them.
+    /// Drops the places that no source names any more, and the endpoint with the last of them. A place on a host where another pool
+    /// still names the endpoint is kept for its address.
     private mutating func reap(_ e: Slot, at now: Instant) {
         if endpoints[e].isRemembered { return }
         var lost: [SocketAddress] = []
+        var kept: Int32 = 0
         var m = endpoints[e].firstMember
         var previous = Slot.null
+        var hasChanged = false
         while m != .null {
             let next = members[m].nextOfEndpoint
-            if members[m].isGone {
+            if members[m].isGone, isNamed(e, onHostOf: members[m].address) {
+                if !members[m].isKept { hasChanged = true }
+                members[m].isKept = true
+                kept += 1
+                previous = m
+            } else if members[m].isGone {
+                hasChanged = true
                 if previous == .null {
                     endpoints[e].firstMember = next
                 } else {
@@ -176,18 +187,37 @@ extension Keeper {
             }
             m = next
         }
-        endpoints[e].goneMembers = 0
+        endpoints[e].goneMembers = kept
         for address in lost { disclaim(address, e, at: now) }
         if endpoints[e].firstMember == .null {
             setNode(e, "")
             setTimer(e, .never)
             endpointSlots[endpoints[e].id] = nil
             endpoints.remove(e)
-        } else {
+        } else if hasChanged {
             setSlots(e)
             // The address that it has lost may be the one that it was held back for.
             if endpoints[e].isShadowed != isShadowed(e) { move(e, .entered, at: now) }
         }
+    }
+
+    func isNamed(_ e: Slot) -> Bool {
+        var m = endpoints[e].firstMember
+        while m != .null {
+            if !members[m].isGone { return true }
+            m = members[m].nextOfEndpoint
+        }
+        return false
+    }
+
+    /// Whether a source names the endpoint at any port of this host.
+    private func isNamed(_ e: Slot, onHostOf address: SocketAddress) -> Bool {
+        var m = endpoints[e].firstMember
+        while m != .null {
+            if !members[m].isGone, members[m].address.isOnHost(of: address) || members[m].alternate?.isOnHost(of: address) == true { return true }
+            m = members[m].nextOfEndpoint
+        }
+        return false
     }
 
     /// At most one timer per endpoint: the end of its quarantine or settling, or else its next probe.

@@ -55,6 +55,10 @@ extension Keeper {
         } else {
             if members[m].isGone {
                 members[m].isGone = false
+                if members[m].isKept {
+                    members[m].isKept = false
+                    setSlots(e)
+                }
                 endpoints[e].goneMembers -= 1
                 pools[p].existing += 1
             } else {
@@ -66,11 +70,13 @@ extension Keeper {
         }
         setAddresses(m, address, endpoint.addresses.first { $0.family != address.family }, at: now)
         members[m].seen = snapshots
+        inherit(e, p, at: now, &actions)
         setNode(e, endpoint.node)
         touch(p)
         switch turned {
         case (true, false)?: turnedUnready(e)
         case (false, true)?: turnedReady(e, at: now, &actions)
+        case nil where !isNew: cameBack(e, at: now)
         case (true, true)?, (false, false)?, nil: break
         }
         if timer(of: e) == .never, endpoints[e].recovery == .none { scheduleProbe(e, at: now) }
@@ -115,6 +121,7 @@ extension Keeper {
         endpoints[e].goneMembers += 1
         pools[p].existing -= 1
         touch(p)
+        cameBack(e, at: now)
         move(e, .entered, at: now)
     }
 }

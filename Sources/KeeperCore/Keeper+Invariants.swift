@@ -84,11 +84,13 @@ extension Keeper {
                 precondition((member.state == .free) == (member.list != .none), "a free endpoint is not on offer, or another is")
                 precondition(member.state != .free || endpoint.used < endpoint.slots, "an endpoint on offer has no open slot")
                 if member.isGone { gone += 1 }
+                precondition(!member.isGone || member.isKept || endpoint.isRemembered, "a place that is gone was kept")
+                precondition(member.isGone || !member.isKept, "a place that is named is kept for its address only")
                 memberCount += 1
                 m = member.nextOfEndpoint
             }
             precondition(endpoint.isShadowed == isShadowed(e), "an address has changed hands unnoticed")
-            precondition(gone == endpoint.goneMembers && (gone == 0 || endpoint.isRemembered), "a place that is gone was kept")
+            precondition(gone == endpoint.goneMembers, "places that are gone are miscounted")
             precondition(!endpoint.isQuarantined || timer(of: e) != .never, "a quarantine has no end")
             precondition(endpoint.recovery != .settling || timer(of: e) != .never, "settling has no end")
         }

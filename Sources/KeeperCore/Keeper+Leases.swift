@@ -116,7 +116,8 @@ extension Keeper {
             quarantine(e, p, .dialFailed(failure), at: now, &actions)
         case .holderDied:
             wear(e, p, &actions)
-            quarantine(e, p, .holderDied, at: now, &actions)
+            let policy = pools[p].policy
+            quarantine(e, p, .holderDied, lasting: max(policy.quarantine.first, policy.abandon), at: now, &actions)
         case .unaccounted:
             wear(e, p, &actions)
             quarantine(e, p, .unaccounted, at: now, &actions)

@@ -24,7 +24,9 @@ extension Keeper {
         if endpoints[e].isQuarantined || endpoints[e].recovery == .settling { until = max(until, timer(of: e)) }
         if endpoints[e].recovery == .settling { endpoints[e].recovery = .none }
         endpoints[e].isQuarantined = true
-        if Self.isCut(cause) { endpoints[e].cutUntil = now.advanced(by: policy.first.nanoseconds) }
+        if Self.isCut(cause) {
+            endpoints[e].cutUntil = max(endpoints[e].cutUntil, now.advanced(by: lasting?.nanoseconds ?? policy.first.nanoseconds))
+        }
         setTimer(e, until)
         actions.append(.notice(.quarantined(endpoints[e].id, pools[p].policy.id, cause, duration: until - now)))
         move(e, .entered, at: now)
@@ -49,6 +51,13 @@ extension Keeper {
         }
     }
 
+    /// Goes on with what an earlier pool-keeper had set aside.
+    mutating func inherit(_ e: Slot, _ p: Slot, at now: Instant, _ actions: inout [Action]) {
+        if inherited.isEmpty { return }
+        guard let until = inherited.removeValue(forKey: endpoints[e].id), until > now else { return }
+        quarantine(e, p, .holderDied, lasting: until - now, at: now, &actions)
+    }
+
     /// Ends a quarantine, by time or for a better reason.
     mutating func endQuarantine(_ e: Slot, at now: Instant, _ actions: inout [Action]) {
         endpoints[e].isQuarantined = false
@@ -69,6 +78,14 @@ extension Keeper {
             scheduleProbe(e, at: now)
             move(e, .entered, at: now)
         }
+    }
+
+    /// A source has named the endpoint again, or one of several no more: what was unready may now be ready without having turned so
+    /// before our eyes.
+    mutating func cameBack(_ e: Slot, at now: Instant) {
+        guard endpoints[e].recovery == .awaitingReady, isNamed(e), !isUnready(e) else { return }
+        endpoints[e].recovery = .none
+        if !endpoints[e].isQuarantined { scheduleProbe(e, at: now) }
     }
 
     mutating func turnedUnready(_ e: Slot) {

@@ -16,7 +16,7 @@ public struct Keeper: Sendable {
         public var epoch: UInt64
         /// How long the leases of a dead dispatcher wait for its successor before they end.
         public var adoptWithin: Duration
-        /// How long recovery waits for the leases of a dispatcher that is dead.
+        /// How long recovery waits for a dispatcher that is dead, at least: its workers may be at jobs for the longest `abandon`.
         public var recoveryGrace: Duration
         /// How long a node is avoided after its last dial time-out.
         public var nodeAvoidance: Duration
@@ -72,6 +72,11 @@ public struct Keeper: Sendable {
     var linkSlots = SlotTable()
     /// Whose turn it is to probe.
     var nextProber = 0
+    /// Set aside by an earlier pool-keeper, and not named by the source since our start.
+    var inherited: [EndpointID: Instant] = [:]
+
+    /// Drained by the operator, whether a source names them or not.
+    var drained: Set<EndpointID> = []
 
     var staged: [EndpointsMessage]?
     var snapshots: UInt64 = 0
@@ -88,8 +93,12 @@ public struct Keeper: Sendable {
     var timers = DeadlineHeap()
     var touched: ContiguousArray<Slot> = []
 
-    /// `roster` names the dispatchers that may hold leases of an earlier start.
-    public init(_ parameters: Parameters, policies: [PoolPolicy], roster: [RosterEntry] = [], at now: Instant) {
+    /// `roster` names the dispatchers that may hold leases of an earlier start, `setAside` the endpoints that it had set aside because
+    /// their workers may still be at a job, `heldBack` what the operator had it hold back.
+    public init(
+        _ parameters: Parameters, policies: [PoolPolicy], roster: [RosterEntry] = [], setAside: [SetAside] = [],
+        heldBack: HeldBack = HeldBack(), at now: Instant
+    ) {
         self.parameters = parameters
         started = now
         latest = LeaseID(epoch: parameters.epoch, counter: 0)
@@ -97,6 +106,15 @@ public struct Keeper: Sendable {
         for entry in roster {
             let d = addDispatcher(DispatcherRecord(instance: entry.instance, seat: entry.seat, phase: .expected))
             dispatchers[d].blocksRecovery = true
+        }
+        // The clock begins anew with the machine: a moment from before that may seem far away.
+        let farthest = now + policies.reduce(Duration.zero) { max($0, $1.abandon, $1.quarantine.first) }
+        for aside in setAside where aside.until > now { inherited[aside.endpoint] = min(aside.until, farthest) }
+        drained = heldBack.drained
+        for p in poolOrder {
+            guard let refuses = heldBack.paused[pools[p].policy.id] else { continue }
+            pools[p].state.isPaused = true
+            pools[p].refusesWhilePaused = refuses
         }
         touched.removeAll()
         for p in poolOrder { pools[p].isTouched = false }

@@ -32,8 +32,7 @@ struct DispatcherRecord: Sendable {
         case up
         /// No link, but no proof of death: leases kept, tickets suspended. Leaves to asserting, dead.
         case away
-        /// Its death is proven; here until its leases have ended, and on the roster while its workers may still be at its jobs. Leaves
-        /// to gone.
+        /// Its death is proven; here until its leases have ended and recovery has waited for it. Leaves to gone.
         case dead
     }
 
@@ -50,8 +49,7 @@ struct DispatcherRecord: Sendable {
     var blocksRecovery = false
     /// When its leases end, once it is dead.
     var leasesUntil = Instant.never
-    /// Once it is dead and held leases, or may have: until then its workers may still be at its jobs. Recovery waits as long, ours or
-    /// that of a successor.
+    /// Once it is dead and may have held leases that nobody has told: until then its workers may be at its jobs, and recovery waits.
     var graceUntil = Instant.never
     var leases = SlotList()
     var tickets = SlotList()

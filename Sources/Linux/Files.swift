@@ -98,6 +98,14 @@ public enum Files {
         _ = try check(lh_fsync(opened.raw), "fsync", directory)
     }
 
+    /// Takes a file for this process alone, made if it is not there; held for as long as the descriptor lives, and over with the process
+    /// however it ends. `holder` says in the error who may have it (EWOULDBLOCK).
+    public static func lock(_ path: String, holder: String) throws(SystemError) -> Descriptor {
+        let file = Descriptor(owning: Int32(try check(lh_open(path, O_RDWR | O_CREAT, 0o600), "open", path)))
+        _ = try check(lh_lock(file.raw), "lock (\(holder))", path)
+        return file
+    }
+
     /// Makes a file's time of modification now.
     public static func touch(_ path: String) throws(SystemError) {
         _ = try check(lh_touch(path), "utimensat", path)

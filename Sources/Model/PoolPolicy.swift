@@ -14,6 +14,8 @@ public struct PoolPolicy: Hashable, Sendable {
     public var order: Order = .spread
     public var quarantine = Quarantine()
     public var health: Health?
+    /// How long a worker may go on with a job that nobody waits for. One whose dispatcher died is set aside for as long: nobody can say when it is done.
+    public var abandon: Duration = .seconds(30)
     /// How long after the grant the dispatcher may still dial.
     public var dialBy: Duration = .seconds(2)
 

@@ -19,6 +19,9 @@ public struct SocketAddress: Hashable, Sendable, Comparable {
 
     public static func loopback(port: UInt16) -> SocketAddress { SocketAddress(v4: 0x7f00_0001, port: port) }
 
+    /// Whether both are ports of one IP address.
+    public func isOnHost(of other: SocketAddress) -> Bool { family == other.family && high == other.high && low == other.low }
+
     public static func < (a: SocketAddress, b: SocketAddress) -> Bool {
         (a.family.rawValue, a.high, a.low, a.port) < (b.family.rawValue, b.high, b.low, b.port)
     }

@@ -5,7 +5,9 @@
 //             ending, release, assert. scaling edge: drain-idle, drain, undrain. control edge: show pools | endpoints | leases | queue,
 //             drain, undrain, quarantine, pause, resume.
 // SENDS       leasing edge: grant, refuse, probe, revoke. state edge: each pool's state. scaling edge: drained.
-// HOLDS       endpoints, tickets, leases in memory: told again by its neighbours. On disk: the epoch and the roster of dispatchers.
+// HOLDS       endpoints, tickets, leases in memory: told again by its neighbours. On disk: the epoch; the roster of
+//             dispatchers, and the endpoints whose worker may be at a job of a dead one; the operator's pauses and drains.
+//             The state directory is locked: a second pool-keeper does not start there.
 // PRIVILEGES  none, and no network. Reads the configuration; writes its state directory.
 // SIGNALS     SIGTERM and SIGUSR2 stop at once (nothing is lost by it), SIGHUP reloads.
 // WHEN IT FAILS   sessions run on, callers stay parked; its successor grants nothing before it has the endpoints and every live

@@ -20,7 +20,10 @@ final class Shell {
     private let scaling: LinkServer
     private let endpoints: LinkClient
     private var timer: LoopTimer?
+    /// Ours alone for as long as we live: two on one directory would grant one endpoint twice.
+    private let lock: Descriptor
     private var roster: DispatcherRoster
+    private var operatorFile: OperatorFile
     /// Few: a linear search beats a hash.
     private var links: [(id: DispatcherID, link: Link)] = []
     private var nextID: UInt64 = 1
@@ -39,13 +42,17 @@ final class Shell {
     init(_ service: Service) throws {
         self.service = service
         let directory = try service.stateDirectory()
+        lock = try Files.lock(
+            directory + "/lock", holder: "another pool-keeper uses this directory: stop it, or give each installation its own state-directory")
         let epoch = try EpochFile(directory: directory).next()
         roster = DispatcherRoster(directory: directory)
-        let known = roster.load()
+        operatorFile = OperatorFile(directory: directory)
+        let (known, setAside) = roster.load()
         let configuration = service.configuration
         keeper = Keeper(
             Keeper.Parameters(epoch: epoch, recoveryGrace: configuration.recoveryGrace), policies: configuration.pools.map(\.policy),
-            roster: known.map { RosterEntry(instance: $0.instance, seat: $0.seat) }, at: Instant(nanoseconds: monotonicNow()))
+            roster: known.map { RosterEntry(instance: $0.instance, seat: $0.seat) }, setAside: setAside,
+            heldBack: try operatorFile.load(), at: Instant(nanoseconds: monotonicNow()))
         leasing = try service.listen(.leasing)
         scaling = try service.listen(.scaling)
         state = StateEdge(try service.listen(.state), loop: service.loop)
@@ -56,7 +63,11 @@ final class Shell {
         state.pools = { [unowned self] in keeper.configuredPools.map(\.id) }
         connectEdges()
         for process in known { follow(process) }
-        service.onReload = { [unowned self] _, new in feed(.policiesChanged(new.pools.map(\.policy))) }
+        service.onReload = { [unowned self] _, new in
+            feed(.policiesChanged(new.pools.map(\.policy)))
+            // A pool that is gone is paused no more.
+            _ = saveHeldBack()
+        }
         service.onControl = { [unowned self] request in answer(request) }
         service.counters = { [unowned self] in counts.report(leasing: leasing, keeper: keeper) }
         service.loop.atTurnEnd { [unowned self] in turnEnded() }
@@ -208,7 +219,7 @@ final class Shell {
 
     private func saveRoster() {
         do throws(SystemError) {
-            try roster.save(keeper.roster) { lives[$0] != nil }
+            try roster.save(keeper.roster, keeper.setAside(at: service.loop.instant)) { lives[$0] != nil }
         } catch {
             service.logger.error(
                 "The roster of dispatchers could not be written; a restart now would not wait for all leases",
@@ -238,8 +249,21 @@ final class Shell {
         }
         operated = 0
         feed(.operated(verb(id)))
+        if let error = saveHeldBack() {
+            return .failed(status: 71, "done for \(operated), but a restart of the pool-keeper will forget it: \(error)")
+        }
         if operated == 0 { return .failed(status: 69, "nothing matched; 'leasehold show endpoints' lists what there is") }
         return .done("done for \(operated)")
+    }
+
+    private func saveHeldBack() -> SystemError? {
+        do throws(SystemError) {
+            try operatorFile.save(keeper.heldBack)
+            return nil
+        } catch {
+            service.logger.error("Pauses and drains could not be written; a restart would forget them", metadata: ["error": "\(error)"])
+            return error
+        }
     }
 
     // MARK: Notices

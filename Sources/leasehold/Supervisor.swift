@@ -305,9 +305,6 @@ final class Supervisor {
         } catch {
             throw SystemError(EACCES, "create directory (is runtime-directory right, and may this user write there?)", directory)
         }
-        let path = directory + "/up.lock"
-        let file = Descriptor(owning: Int32(try check(lh_open(path, O_RDWR | O_CREAT, 0o600), "open", path)))
-        guard flock(file.raw, LOCK_EX | LOCK_NB) == 0 else { throw SystemError(errno, "lock (does another `leasehold up` run?)", path) }
-        return file
+        return try Files.lock(directory + "/up.lock", holder: "does another `leasehold up` run?")
     }
 }

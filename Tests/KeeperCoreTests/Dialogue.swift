@@ -18,10 +18,10 @@ final class Dialogue {
     /// With `serving`, one dispatcher is connected and an empty snapshot has come.
     init(
         _ policies: PoolPolicy..., parameters: Keeper.Parameters = Keeper.Parameters(epoch: 7), roster: [RosterEntry] = [],
-        serving: Bool = true
+        setAside: [SetAside] = [], heldBack: HeldBack = HeldBack(), serving: Bool = true
     ) {
         self.policies = policies
-        keeper = Keeper(parameters, policies: policies, roster: roster, at: now)
+        keeper = Keeper(parameters, policies: policies, roster: roster, setAside: setAside, heldBack: heldBack, at: now)
         guard serving else { return }
         snapshot()
         connect(instance: 100)

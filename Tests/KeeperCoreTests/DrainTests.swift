@@ -125,6 +125,50 @@ import Wire
         #expect(talk.endpointState(worker(1)) == .draining)
     }
 
+    @Test func aDrainOfTheOperatorHoldsThoughItsEndpointVanishesForAMoment() {
+        let talk = Dialogue(policy())
+        talk.upsert(worker(1))
+        talk.say(.operated(.drain(endpoint: "uid-1", pool: nil)))
+        talk.remove(worker(1))
+        #expect(talk.endpointState(worker(1)) == nil && talk.keeper.heldBack.drained == [worker(1).id])
+        talk.upsert(worker(1))
+        #expect(talk.endpointState(worker(1)) == .draining)
+        talk.remove(worker(1))
+        #expect(talk.say(.operated(.undrain(endpoint: worker(1).id.description, pool: nil))).contains(.operated(count: 1)))
+        talk.upsert(worker(1))
+        #expect(talk.endpointState(worker(1)) == .free)
+    }
+
+    @Test func whatTheOperatorHeldBackIsHeldBackByTheNext() {
+        let shop = policy("shop")
+        let talk = Dialogue(policy(), shop)
+        talk.upsert(worker(1))
+        talk.upsert(worker(2), in: shop.id)
+        talk.say(.operated(.drain(endpoint: "uid-1", pool: nil)))
+        talk.say(.operated(.pause(shop.id, refuse: true)))
+        let heldBack = talk.keeper.heldBack
+        #expect(heldBack == HeldBack(paused: [shop.id: true], drained: [worker(1).id]))
+
+        let next = Dialogue(policy(), shop, heldBack: heldBack)
+        next.snapshot([(next.pool, worker(1)), (shop.id, worker(2))])
+        #expect(next.endpointState(worker(1)) == .draining && next.keeper.heldBack == heldBack)
+        #expect(next.ask(1) == .held)
+        #expect(next.ask(2, in: shop.id) == .refused(.paused))
+        next.say(.operated(.undrain(endpoint: "uid-1", pool: nil)))
+        next.say(.operated(.resume(shop.id)))
+        #expect(next.grantedTickets == [1] && next.keeper.heldBack == HeldBack())
+    }
+
+    @Test func endpointsThatAreDrainedAndGoneAreBounded() {
+        let talk = Dialogue(policy())
+        for n in 0...UInt64(Keeper.Limits.drained) {
+            talk.upsert(worker(n))
+            talk.say(.operated(.drain(endpoint: "uid-\(n)", pool: nil)))
+            if n > 0 { talk.remove(worker(n)) }
+        }
+        #expect(talk.keeper.heldBack.drained.count == 2, "the one that a source names, and the newest")
+    }
+
     /// It may have been told `drained` already, and be about to stop the worker.
     @Test func aDrainOfTheScalerOutlivesTheOperatorsUndrain() {
         let talk = Dialogue(policy())

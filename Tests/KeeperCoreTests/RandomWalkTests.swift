@@ -40,6 +40,7 @@ struct RandomWalk {
                 case 1: $0.reuse = .whenReady(settle: .milliseconds(700))
                 default: $0.reuse = .immediate
                 }
+                $0.abandon = .milliseconds(Int.random(in: 1...8, using: &random) * 400)
                 if random.chance(30) { $0.health = .init(path: "/", interval: .seconds(1), timeout: .milliseconds(100)) }
             }
         }

@@ -54,7 +54,9 @@ extension ReferenceKeeper {
         process.phase = .dead
         tickets.removeAll { $0.instance == instance }
         process.leasesUntil = now + parameters.adoptWithin
-        if process.blocks || leases.contains(where: { $0.instance == instance }) { process.blocksUntil = now + parameters.recoveryGrace }
+        if process.blocks {
+            process.blocksUntil = now + pools.values.filter(\.isConfigured).map(\.policy.abandon).reduce(parameters.recoveryGrace, max)
+        }
         processes[instance] = process
         bury(instance, process)
         recoverIfComplete()
@@ -141,9 +143,10 @@ extension ReferenceKeeper {
         }
         if workers[asserted.endpoint]?.places[asserted.pool] == nil {
             let ghost = Endpoint(id: asserted.endpoint, uid: "", addresses: [asserted.address], conditions: [])
-            workers[asserted.endpoint, default: Worker()].places[asserted.pool] = Place(description: ghost, isGone: true)
+            workers[asserted.endpoint, default: unknown(asserted.endpoint)].places[asserted.pool] = Place(description: ghost, isGone: true)
             claim(asserted.address, asserted.endpoint)
         }
+        workers[asserted.endpoint]?.places[asserted.pool]?.isKept = false
         leases.append(
             Lease(
                 id: asserted.lease, pool: asserted.pool, endpoint: asserted.endpoint, instance: instance, told: process.assertion,
@@ -189,7 +192,9 @@ extension ReferenceKeeper {
                 }
             }
             if failure != .ours { quarantine(lease.endpoint, policy, isFault: true) }
-        case .holderDied, .unaccounted: quarantine(lease.endpoint, policy, isFault: false, isCut: true)
+        case .holderDied:
+            quarantine(lease.endpoint, policy, isFault: false, isCut: true, lasting: max(policy.quarantine.first, policy.abandon))
+        case .unaccounted: quarantine(lease.endpoint, policy, isFault: false, isCut: true)
         }
         switch policy.reuse {
         case .immediate: break
@@ -218,7 +223,7 @@ extension ReferenceKeeper {
 
     func quarantine(_ id: EndpointID, _ policy: PoolPolicy, isFault: Bool, isCut: Bool = false, lasting: Duration? = nil) {
         guard var worker = workers[id] else { return }
-        if isCut { worker.cutUntil = now + policy.quarantine.first }
+        if isCut { worker.cutUntil = max(worker.cutUntil ?? .zero, now + (lasting ?? policy.quarantine.first)) }
         var length = lasting ?? policy.quarantine.first
         if isFault, worker.quarantinedUntil == nil {
             for _ in 0..<worker.repeats where length < policy.quarantine.most { length = min(length * 2, policy.quarantine.most) }
@@ -246,7 +251,10 @@ extension ReferenceKeeper {
             snapshots += 1
             for message in messages { change(message) }
             for (id, worker) in workers {
-                for (pool, place) in worker.places where place.seen != snapshots { workers[id]?.places[pool]?.isGone = true }
+                for (pool, place) in worker.places where place.seen != snapshots {
+                    workers[id]?.places[pool]?.isGone = true
+                    cameBack(id)
+                }
             }
             forgetWhatIsGone()
             recoverIfComplete()
@@ -263,7 +271,7 @@ extension ReferenceKeeper {
                 policy.id = pool
                 pools[pool] = Pool(policy: policy, isConfigured: false)
             }
-            var worker = workers[endpoint.id] ?? Worker()
+            var worker = workers[endpoint.id] ?? unknown(endpoint.id)
             if let old = worker.places[pool], !old.isGone, old.description.isUsable != endpoint.isUsable {
                 if endpoint.isUsable {
                     if worker.recovery == .awaitingReady { worker.recovery = .none }
@@ -276,13 +284,22 @@ extension ReferenceKeeper {
             worker.places[pool] = Place(description: endpoint, isGone: false, seen: snapshots, idleSince: idleSince)
             worker.node = endpoint.node
             workers[endpoint.id] = worker
+            cameBack(endpoint.id)
             for address in endpoint.addresses { claim(address, endpoint.id) }
             markIdle()
         case .remove(let pool, let id):
             workers[id]?.places[pool]?.isGone = true
+            cameBack(id)
             forgetWhatIsGone()
         case .source, .snapshotBegin, .snapshotEnd, .propagated: break
         }
+    }
+
+    /// What was unready is named no more, or named again and ready.
+    private func cameBack(_ id: EndpointID) {
+        guard let worker = workers[id], worker.recovery == .awaitingReady else { return }
+        let named = worker.places.values.filter { !$0.isGone }
+        if !named.isEmpty, named.allSatisfy(\.description.isUsable) { workers[id]?.recovery = .none }
     }
 
     private func isLocal(_ id: EndpointID) -> Bool { workers[id]?.places.values.contains { $0.description.isLocal } ?? false }
@@ -334,14 +351,17 @@ extension ReferenceKeeper {
         case .drain(let text, let pool):
             for id in named(text, pool) {
                 workers[id]?.drainedByOperator = true
+                drained.insert(id)
                 count += 1
             }
         case .undrain(let text, let pool):
             for id in named(text, pool) {
                 workers[id]?.drainedByOperator = false
+                drained.remove(id)
                 if workers[id]?.cutUntil.map({ $0 <= now }) ?? true { endQuarantine(id) }
                 count += 1
             }
+            if pool == nil, drained.remove(EndpointID(uid: text)) != nil { count += 1 }
         case .quarantine(let text, let pool, let duration):
             for id in named(text, pool) {
                 quarantine(id, PoolPolicy(name: ""), isFault: false, lasting: duration)
@@ -366,7 +386,7 @@ extension ReferenceKeeper {
 
     private func named(_ text: String, _ pool: PoolID?) -> [EndpointID] {
         workers.filter { _, worker in
-            worker.places.contains { (pool == nil || $0.key == pool) && $0.value.description.uid == text }
+            worker.places.contains { (pool == nil || $0.key == pool) && !$0.value.isKept && $0.value.description.uid == text }
         }.map(\.key)
     }
 

@@ -32,6 +32,8 @@ final class ReferenceKeeper {
     struct Place {
         var description: Endpoint
         var isGone: Bool
+        /// Gone, and remembered for its address only.
+        var isKept = false
         var seen = 0
         var idleSince: Instant?
     }
@@ -90,6 +92,7 @@ final class ReferenceKeeper {
     /// Who has an address, in the order in which they were named.
     var claims: [SocketAddress: [EndpointID]] = [:]
     var nodes: [String: Node] = [:]
+    var drained: Set<EndpointID> = []
     var leases: [Lease] = []
     var tickets: [Waiting] = []
     var processes: [InstanceID: Process] = [:]
@@ -115,10 +118,12 @@ final class ReferenceKeeper {
 
     // Plain facts.
 
+    func unknown(_ id: EndpointID) -> Worker { Worker(drainedByOperator: drained.contains(id)) }
+
     func open(_ id: EndpointID) -> [Lease] { leases.filter { $0.endpoint == id } }
 
     func slots(_ worker: Worker) -> Int {
-        max(1, worker.places.keys.compactMap { pools[$0] }.filter(\.isConfigured).map(\.policy.slots).min() ?? 1)
+        max(1, worker.places.filter { !$0.value.isKept }.keys.compactMap { pools[$0] }.filter(\.isConfigured).map(\.policy.slots).min() ?? 1)
     }
 
     func isWilling(_ worker: Worker) -> Bool {
@@ -155,7 +160,7 @@ final class ReferenceKeeper {
     }
 
     func state(_ id: EndpointID, in pool: PoolID) -> EndpointState? {
-        guard let worker = workers[id], let place = worker.places[pool] else { return nil }
+        guard let worker = workers[id], let place = worker.places[pool], !place.isKept else { return nil }
         let open = open(id)
         let couldRun = isWilling(worker) && !isShadowed(id) && place.description.isUsable && !place.isGone
         if !open.isEmpty {
@@ -355,7 +360,12 @@ final class ReferenceKeeper {
             var isSettling = false
             if case .settling = worker.recovery { isSettling = true }
             if open(id).isEmpty, worker.quarantinedUntil == nil, !isSettling {
-                workers[id]?.places = worker.places.filter { !$0.value.isGone }
+                let named = worker.places.values.filter { !$0.isGone }.flatMap(\.description.addresses)
+                for (pool, place) in worker.places where place.isGone {
+                    let isKept = place.description.addresses.first.map { address in named.contains { $0.isOnHost(of: address) } } ?? false
+                    workers[id]?.places[pool]?.isKept = isKept
+                    if !isKept { workers[id]?.places[pool] = nil }
+                }
             }
             if workers[id]?.places.isEmpty ?? false { workers[id] = nil }
         }

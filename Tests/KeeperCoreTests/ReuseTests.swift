@@ -54,6 +54,37 @@ import Wire
         #expect(talk.grantedTickets == [2])
     }
 
+    /// Its source may lose sight of it while it is unready and has another job: then nobody sees it turn.
+    @Test func whenReadyThatIsNamedAgainReadyHasRecovered() throws {
+        let talk = Dialogue(policy { ($0.reuse, $0.slots) = (.whenReady(settle: .seconds(2)), 2) })
+        talk.upsert(worker(1))
+        let (first, second) = (try talk.lease(1).lease, try talk.lease(2).lease)
+        talk.upsert(worker(1, []))
+        talk.release(first)
+        talk.remove(worker(1))
+        talk.release(second, .endingTimeout)
+        talk.ask(3)
+        talk.clear()
+        talk.upsert(worker(1))
+        talk.pass(.seconds(2))
+        #expect(talk.grantedTickets == [3])
+    }
+
+    /// Unready in one pool, ready in the other, and then in the other only.
+    @Test func whenReadyDoesNotAwaitASourceThatNamesItNoMore() throws {
+        let talk = Dialogue(whenReady, policy("b") { $0.reuse = .whenReady(settle: .seconds(2)) })
+        let b = talk.policies[1].id
+        talk.upsert(worker(1))
+        talk.upsert(worker(1), in: b)
+        let lease = try talk.lease(1).lease
+        talk.upsert(worker(1, []), in: b)
+        talk.release(lease)
+        talk.ask(2)
+        talk.clear()
+        talk.remove(worker(1), from: b)
+        #expect(talk.grantedTickets == [2])
+    }
+
     @Test func aFlipDuringTheJobIsNotTheOneThatIsAwaited() throws {
         let talk = Dialogue(whenReady)
         talk.upsert(worker(1))

@@ -87,6 +87,8 @@ final class Connection {
     var pod: Pod?
     /// The dispatcher's side is closed or reset, as far as the worker has heard.
     var isClosedAtWorker = false
+    /// It was the kernel that closed the dispatcher's side, after its death.
+    var isOrphaned = false
     /// The worker's host has taken bytes of the job.
     var isAcknowledged = false
     private var lastToWorker: Int64 = 0

@@ -1,6 +1,7 @@
 import Kubernetes
 import Model
 import ScalerCore
+import TestKit
 
 /// The truth about workers, and the directory of manifests in which it is published, a file for each pool.
 final class Cluster {
@@ -10,6 +11,10 @@ final class Cluster {
     var isReadable = true
     /// What each file holds, and how often it has changed.
     private(set) var files: [(version: Int, manifest: Manifest)] = []
+    /// What an API server says, if there is one instead of the directory.
+    var server = ModelAPIServer()
+    /// One without objects.
+    let emptyServer = ModelAPIServer()
     /// Pools that have been empty at some time.
     private(set) var wereEmpty: Set<PoolID> = []
     private var lastNotice: Int64 = 0
@@ -30,6 +35,11 @@ final class Cluster {
         for plan in world.scenario.pods { add(plan) }
         if let local = world.scenario.localWorkers { wereEmpty.insert(policies[local.pool].id) }
         files = policies.indices.map { (1, isLocal($0) ? Manifest() : manifest(of: $0)) }
+        server.speaksProtobuf = world.scenario.span.milliseconds % 2 == 0
+        server.refusesWatchList = world.scenario.span.milliseconds % 3 == 0
+        for file in files { for slice in file.manifest.slices { server.put(slice) } }
+        // Lists may be answered from any state that is remembered: none from before there were any.
+        server.compact()
     }
 
     @discardableResult
@@ -69,7 +79,13 @@ final class Cluster {
     func publish(_ all: [Int]) {
         let pools = all.filter { !isLocal($0) }
         guard !files.isEmpty, !pools.isEmpty else { return }
-        for pool in pools { files[pool] = (files[pool].version + 1, manifest(of: pool)) }
+        for pool in pools {
+            let old = files[pool].manifest
+            files[pool] = (files[pool].version + 1, manifest(of: pool))
+            guard world.scenario.isKubernetes else { continue }
+            for slice in files[pool].manifest.slices where !old.slices.contains(slice) { server.put(slice) }
+            if !world.isHealed, world.chance(0.1) { server.compact() }
+        }
         let written = pools.map { (pool: $0, file: files[$0]) }
         lastNotice = max(lastNotice + 1, (world.now + .microseconds(world.pick(50...20_000))).nanoseconds)
         world.at(lastNotice) { [self] in
@@ -151,7 +167,7 @@ final class Cluster {
             later(10...1000, pod) { pod.hangs = false }
         case .killKeeper, .killWatcher, .killDispatcher, .killScaler, .stopKeeper, .stopWatcher, .stopDispatcher, .stopScaler,
             .burnKeeper, .burnWatcher, .burnDispatcher, .burnScaler, .breakLeasing, .breakFeed, .breakScaling,
-            .restartUnseen, .operate, .unreadable:
+            .restartUnseen, .killBoth, .operate, .unreadable:
             preconditionFailure("not a worker's trouble")
         }
     }

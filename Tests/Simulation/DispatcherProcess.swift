@@ -32,7 +32,10 @@ final class DispatcherProcess: Process {
         isPerforming = false
         for caller in callers { caller.finish(.dispatcherDied, world) }
         callers = []
-        for connection in connections { connection.close(world) }
+        for connection in connections {
+            connection.isOrphaned = true
+            connection.close(world)
+        }
         connections = []
         machine = JobMachine(policies: [])
         world.processDied(instance)

@@ -14,6 +14,7 @@ final class KeeperProcess: Process {
     /// On disk.
     private var epoch: UInt64 = 1
     private var roster: [RosterEntry] = []
+    private var setAside: [SetAside] = []
     private(set) var keeper: Keeper?
     private(set) var peers: [Peer] = []
     private var feed: Uplink!
@@ -30,7 +31,7 @@ final class KeeperProcess: Process {
     override func boot() {
         if world.mutation != .reusesEpoch { epoch += UInt64(world.pick(1...3)) }
         let known = world.mutation == .forgetsRoster ? [] : roster
-        keeper = Keeper(Keeper.Parameters(epoch: epoch), policies: world.scenario.policies, roster: known, at: now)
+        keeper = Keeper(Keeper.Parameters(epoch: epoch), policies: world.scenario.policies, roster: known, setAside: setAside, at: now)
         peers = []
         dying = []
         isRosterDirty = false
@@ -98,7 +99,7 @@ final class KeeperProcess: Process {
         guard isRosterDirty, let keeper, act() else { return }
         isRosterDirty = false
         roster = keeper.roster
-        if world.mutation == .forgetsTheDead { roster.removeAll { !world.isAlive($0.instance.rawValue) } }
+        setAside = world.mutation == .forgetsTheDead ? [] : keeper.setAside(at: now)
     }
 
     override func afterFlush() {

@@ -18,6 +18,8 @@ struct Line {
         var isFresh = true
         /// Was eligible until the input at hand.
         var isLeaving = false
+        /// Leaves the line with the input at hand.
+        var isCancelled = false
     }
 
     private var places: [Place] = []
@@ -74,6 +76,15 @@ struct Line {
         last[instance] = nil
     }
 
+    /// The caller has left. A timer that was due before that may have granted its ticket: the grant crosses the cancel, and comes back
+    /// unused.
+    mutating func cancelled(_ ticket: TicketID, of instance: InstanceID) {
+        guard let i = index(ticket, instance) else { return }
+        places[i].isLeaving = places[i].isEligible
+        places[i].isEligible = false
+        places[i].isCancelled = true
+    }
+
     @discardableResult
     mutating func remove(_ ticket: TicketID, of instance: InstanceID) -> Place? {
         index(ticket, instance).map { places.remove(at: $0) }
@@ -97,6 +108,7 @@ struct Line {
 
     /// The input at hand is done with.
     mutating func settle() {
+        places.removeAll(where: \.isCancelled)
         for i in places.indices { (places[i].isFresh, places[i].isLeaving) = (false, false) }
     }
 

@@ -7,7 +7,7 @@ import Wire
 enum Mutation: CaseIterable {
     /// The pool-keeper grants after its start without waiting for those who may hold leases.
     case forgetsRoster
-    /// It takes a dispatcher off its roster at its death, while the workers of the dead still work.
+    /// It has nothing on disk of the endpoints that the dead have left behind.
     case forgetsTheDead
     /// It takes a leased endpoint back when its source says that it is unready.
     case freesOnBlink

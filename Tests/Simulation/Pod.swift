@@ -4,7 +4,8 @@ import ScalerCore
 /// A worker: one pod with one UID. It detects a second concurrent job by itself.
 ///
 /// A job runs from its first byte at the worker until the worker is done with it, whoever listens. One whose connection was reset or
-/// closed stops within ``Scenario/stopsWithin``; one that is half-closed goes on.
+/// closed stops within ``Scenario/stopsWithin``, one whose dispatcher has died within ``Scenario/outlivesHolder``; one that is
+/// half-closed goes on.
 final class Pod {
     enum Listening {
         case yes
@@ -103,11 +104,12 @@ final class Pod {
         }
     }
 
-    /// The dispatcher's side is closed: the job, if one runs, stops soon.
+    /// The dispatcher's side is closed, or its process is gone: the job, if one runs, stops soon, or not so soon.
     func connectionClosed(_ connection: Connection) {
         connections.removeAll { $0 === connection }
         guard let run = runs.first(where: { $0.connection === connection }) else { return }
-        world.after(.microseconds(world.pick(0...world.scenario.stopsWithin.microseconds))) { [self] in
+        let limit = connection.isOrphaned ? world.scenario.outlivesHolder : world.scenario.stopsWithin
+        world.after(.microseconds(world.pick(0...limit.microseconds))) { [self] in
             if ends(run) { world.trace.note(uid) { "gives up \(connection.name)" } }
         }
     }

@@ -44,7 +44,7 @@ final class Promises {
             guard let instance = instance(link) else { return }
             switch request {
             case .ticket(let ticket): line.told(ticket, by: instance, at: world.now)
-            case .cancel(let ticket): line.remove(ticket, of: instance)
+            case .cancel(let ticket): line.cancelled(ticket, of: instance)
             case .unused(let lease), .dialFailed(let lease, _), .release(let lease, _):
                 if open[lease] == instance {
                     returned = lease

@@ -16,12 +16,17 @@ struct Scenario: CustomStringConvertible {
     var abandon: Duration
     /// How long a worker goes on after its connection was reset: less than a quarantine.
     var stopsWithin: Duration
+    /// How long it goes on when its dispatcher has died: less than `abandon`.
+    var outlivesHolder: Duration
     /// Workers turn unready for each job and ready again after it.
     var flips: Bool
     /// Workers are used for one job and replaced.
     var isSingleUse: Bool
     /// At most so much goes into one packet, unless a message is longer.
     var packetBytes: Int
+
+    /// Endpoints come from an API server instead of a directory.
+    var isKubernetes = false
 
     /// A pool whose workers the scaler starts.
     var localWorkers: LocalPlan?
@@ -56,9 +61,11 @@ struct Scenario: CustomStringConvertible {
         span = .milliseconds(dice.pick(3_000...12_000))
         let poolCount = dice.chance(0.4) ? 2 : 1
         firstByte = .milliseconds(dice.pick(1_000...4_000))
-        abandon = .milliseconds(dice.pick(1_000...6_000))
+        let abandon = Duration.milliseconds(dice.pick(1_000...6_000))
+        self.abandon = abandon
         let isSlow = dice.chance(0.2)
         stopsWithin = .milliseconds(isSlow ? 1_500 : 20)
+        outlivesHolder = stopsWithin
         flips = dice.chance(0.15)
         isSingleUse = !flips && dice.chance(0.1)
         packetBytes = dice.chance(0.5) ? Int(dice.pick(100...2_000)) : Bounds.packetBytes
@@ -67,6 +74,7 @@ struct Scenario: CustomStringConvertible {
         let probes = dice.chance(0.2)
         policies = (0..<poolCount).map { n in
             var policy = PoolPolicy(name: n == 0 ? "alpha" : "beta")
+            policy.abandon = abandon
             policy.holdTimeout = .milliseconds(dice.pick(2_000...10_000))
             policy.noEndpointsTimeout = .milliseconds(dice.pick(1_000...10_000))
             policy.maxQueued = dice.chance(0.2) ? Int(dice.pick(1...6)) : 1000
@@ -108,12 +116,15 @@ struct Scenario: CustomStringConvertible {
             guard let kind = Trouble.Kind.allCases.randomElement(using: &dice.generator) else { continue }
             troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind))
         }
+        if dice.chance(0.4) { outlivesHolder = max(stopsWithin, .milliseconds(dice.pick(0...abandon.milliseconds - 50))) }
+        // Last, so that a seed's other chances are what they were before there was this one.
+        isKubernetes = dice.chance(0.35)
     }
 
     var description: String {
         "\(dispatchers) dispatchers, \(pods.count) workers, \(callers.count) callers, pools \(policies.map(\.name)), "
-            + "\(troubles.count) troubles in \(span), stops within \(stopsWithin)"
-            + (flips ? ", readiness flips" : "") + (isSingleUse ? ", single use" : "")
+            + "\(troubles.count) troubles in \(span), stops within \(stopsWithin), \(outlivesHolder) after its dispatcher"
+            + (isKubernetes ? ", an API server" : "") + (flips ? ", readiness flips" : "") + (isSingleUse ? ", single use" : "")
             + (localWorkers.map { ", local workers \($0.least) to \($0.most)" } ?? "")
     }
 }
@@ -128,6 +139,8 @@ struct Trouble {
         case breakLeasing, breakFeed, breakScaling
         /// The pool-keeper is started anew while a dispatcher is stopped.
         case restartUnseen
+        /// A dispatcher dies, and the pool-keeper a moment later.
+        case killBoth
         case blink, terminate, vanish, replace, stale, crash, busy, hang
         case operate
         case unreadable

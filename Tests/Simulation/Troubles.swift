@@ -22,6 +22,9 @@ extension World {
         case .restartUnseen:
             if let dispatcher = pick(dispatchers) { pause(dispatcher) }
             after(milliseconds(0...50)) { [self] in if !isHealed { keeper.kill("-9") } }
+        case .killBoth:
+            pick(dispatchers)?.kill("-9")
+            after(milliseconds(0...800)) { [self] in if !isHealed { keeper.kill("-9") } }
         case .breakLeasing: breakLink(.leasing)
         case .breakFeed: breakLink(.endpoints)
         case .blink, .terminate, .vanish, .replace, .stale, .crash, .busy, .hang: cluster.cause(trouble.kind)

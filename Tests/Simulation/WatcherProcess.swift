@@ -12,10 +12,17 @@ final class WatcherProcess: Process {
     private var loaded: [Int] = []
     private var wantsScan = false
     private var armed = Instant.never
+    /// The way to the API server, where there is one instead of the directory.
+    private var kubernetes: KubernetesSource?
     private var consumers: [LinkEnd] { ends.filter { $0.isUp && $0.edge == .endpoints } }
 
     override func boot() {
-        machine = WatcherMachine(pools: world.cluster.sources, localPools: Set(world.localPool.map { [$0] } ?? []), source: .directory, at: now)
+        let pools = world.cluster.sources
+        let policy = DoubtPolicy(hold: .seconds(2))
+        machine = WatcherMachine(
+            pools: pools, localPools: Set(world.localPool.map { [$0] } ?? []),
+            source: world.scenario.isKubernetes ? .kubernetes(policy) : .directory, at: now)
+        kubernetes = world.scenario.isKubernetes ? KubernetesSource(self, pools) : nil
         loaded = world.cluster.files.map { _ in 0 }
         armed = .never
         if let saved {
@@ -27,9 +34,12 @@ final class WatcherProcess: Process {
         }
         // As the product: whoever comes is greeted with what the source says, if it can be read at all.
         feed(.wokeUp)
+        kubernetes?.start()
     }
 
-    private func feed(_ input: WatcherInput) {
+    override func died() { kubernetes = nil }
+
+    func feed(_ input: WatcherInput) {
         guard life == .running else { return }
         actions.removeAll(keepingCapacity: true)
         machine.handle(input, at: now, &actions)
@@ -76,6 +86,7 @@ final class WatcherProcess: Process {
 
     /// A notification of files that were written; each as it was written then.
     func changed(_ files: [(pool: Int, file: (version: Int, manifest: Manifest))]) {
+        if let kubernetes { return kubernetes.stir() }
         guard world.cluster.isReadable else { return }
         for one in files { load(one.pool, one.file) }
         feed(.settled)
@@ -101,12 +112,13 @@ final class WatcherProcess: Process {
     override func afterFlush() {
         // Files that were read are in force only once everything of that moment was.
         if world.checksMachines { machine.checkInvariants() }
-        let next = machine.nextWake
+        let next = min(machine.nextWake, kubernetes?.nextWake ?? .never)
         guard next < armed else { return }
         armed = next
         after(max(.zero, next - now) + .microseconds(world.pick(0...2_000)), isTimer: true) { [self] in
             armed = .never
             if machine.nextWake <= now { feed(.wokeUp) }
+            kubernetes?.wake()
         }
     }
 }

@@ -119,7 +119,7 @@ import Testing
 
     /// Its connections are lost and said to be; its workers are set aside until it is proven that nobody holds them.
     @Test func afterADispatchersDeathNoWorkerHasTwoJobs() throws {
-        try Fleet.run(Setup.http(pool: "quarantine: { first: 100ms, most: 100ms }", top: "adopt-within: 300ms")) { fleet in
+        try Fleet.run(Setup.http(pool: "quarantine: { first: 100ms, most: 100ms }, abandon: 500ms", top: "adopt-within: 300ms")) { fleet in
             let workers = try fleet.exampleWorkers(3)
             try fleet.serve(workers.map(\.pod))
             for round in 0..<3 {
@@ -134,6 +134,60 @@ import Testing
                 try crowd.finish()
                 #expect(crowd.answers.allSatisfy { $0.response.status == 200 })
             }
+            #expect(fleet.violations.isEmpty, "\(fleet.violations)")
+        }
+    }
+
+    /// The worker goes on with the orphaned job; the pool-keeper, which knows that, is killed too.
+    @Test func theWorkerOfAKilledDispatcherIsLeftAloneForAsLongAsItMayGoOn() throws {
+        let pool = "quarantine: { first: 50ms, most: 50ms }, hold: { timeout: 60s }, abandon: 8s"
+        try Fleet.run(Setup.http(pool: pool, top: "recovery-grace: 0s")) { fleet in
+            let workers = try fleet.exampleWorkers(2)
+            try fleet.serve([workers[0].pod])
+            let orphaned = try fleet.call()
+            try orphaned.get("/render?ms=2000&bytes=10")
+            try fleet.waitPool("pods", "the job") { $0.leases == 1 }
+            let parked = try (0..<5).map { _ in try fleet.call() }
+            for caller in parked { try caller.get("/render?ms=1&bytes=10") }
+            try fleet.waitPool("pods", "the parked callers") { $0.queued == 5 }
+
+            try fleet.restart(.dispatcher)
+            for caller in [orphaned] + parked { #expect(try caller.receiveToEnd().bytes.isEmpty) }
+            try fleet.waitPool("pods", "its worker to be set aside") { $0.quarantined == 1 && $0.queued == 0 }
+            let crowd = Crowd(of: 6, at: try fleet.listener()) { _, _ in "GET /render?ms=5&bytes=10 HTTP/1.1\r\nHost: x\r\n\r\n" }
+            crowd.start()
+            try fleet.waitPool("pods", "new callers to wait") { $0.queued == 6 }
+            // Another worker serves the seat's new dispatcher, at once.
+            try fleet.publish(workers.map(\.pod))
+            try crowd.finish()
+
+            try fleet.restart(.poolKeeper)
+            try fleet.waitPool("pods", "the new pool-keeper to grant") { !$0.waitsForRecovery && $0.total == 2 }
+            #expect(try fleet.pool("pods").quarantined == 1, "it was told by the old one")
+            #expect(try fleet.fetch("/render?ms=1&bytes=10").status == 200)
+            try fleet.waitPool("pods", "the worker to be free again") { $0.free == 2 }
+            let last = Crowd(of: 6, at: try fleet.listener()) { _, _ in "GET /render?ms=20&bytes=10 HTTP/1.1\r\nHost: x\r\n\r\n" }
+            last.start()
+            try last.finish()
+            #expect((crowd.answers + last.answers).allSatisfy { $0.response.status == 200 })
+            #expect(fleet.violations.isEmpty, "\(fleet.violations)")
+        }
+    }
+
+    /// Nobody has seen what it held: nothing is granted until its worker must be done.
+    @Test func afterADeathThatNobodySawNothingIsGrantedForAsLongAsAWorkerMayGoOn() throws {
+        try Fleet.run(Setup.http(pool: "quarantine: { first: 50ms, most: 50ms }, abandon: 2s", top: "recovery-grace: 0s")) { fleet in
+            let worker = try #require(try fleet.exampleWorkers(1).first)
+            try fleet.serve([worker.pod])
+            let orphaned = try fleet.call()
+            try orphaned.get("/render?ms=1000&bytes=10")
+            try fleet.waitPool("pods", "the job") { $0.leases == 1 }
+            try fleet[.poolKeeper].kill()
+            try fleet[.dispatcher].kill()
+            try fleet.launch(.poolKeeper)
+            try fleet.launch(.dispatcher)
+            try fleet[.dispatcher].waitForNotification("READY=1")
+            #expect(try fleet.fetch("/render?ms=1&bytes=10").status == 200)
             #expect(fleet.violations.isEmpty, "\(fleet.violations)")
         }
     }

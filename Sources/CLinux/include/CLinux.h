@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -115,6 +116,8 @@ static const uint32_t LH_EPOLLIN = EPOLLIN, LH_EPOLLOUT = EPOLLOUT, LH_EPOLLRDHU
 
 /// open(2), always close-on-exec. Flags as in fcntl.h; `mode` for O_CREAT.
 static inline long lh_open(const char *path, int flags, mode_t mode) { return LH_RESULT(open(path, flags | O_CLOEXEC, mode)); }
+/// flock(2), exclusive and without waiting; ends with the last descriptor of this open file.
+static inline long lh_lock(int fd) { return LH_RESULT(flock(fd, LOCK_EX | LOCK_NB)); }
 static inline long lh_close(int fd) { return LH_RESULT(close(fd)); }
 static inline long lh_read(int fd, void *p, size_t n) { return LH_RESULT(read(fd, p, n)); }
 static inline long lh_write(int fd, const void *p, size_t n) { return LH_RESULT(write(fd, p, n)); }

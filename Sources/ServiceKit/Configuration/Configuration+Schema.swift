@@ -24,7 +24,7 @@ extension Configuration {
             "Metrics and status over HTTP; recognised, and without effect until the publisher is part of Leasehold.")
         keys.value(
             "recovery-grace", \.recoveryGrace, .duration(atLeast: .zero, atMost: .seconds(60)),
-            "After a start, how long the pool-keeper waits for the leases of dispatchers whose process is gone.")
+            "After a start, how long the pool-keeper waits for the leases of dispatchers whose process is gone; no less than the longest abandon.")
         keys.value(
             "adopt-within", \.adoptWithin, .duration(atLeast: .zero, atMost: .seconds(600)),
             "How long the leases of a dead dispatcher wait for its successor before they end.")

@@ -71,7 +71,7 @@ extension PoolConfiguration {
             "From a complete response to the end of the lease, when the worker does not close first.")
         keys.value(
             "abandon", \.abandon, .duration(atLeast: .zero, atMost: .seconds(86_400)),
-            "How long a worker may finish a job whose caller is gone; then it is cut and quarantined.")
+            "How long a worker may finish a job whose caller is gone; then it is cut and quarantined. One whose dispatcher died is quarantined for as long.")
         keys.optionalSection(
             "workers", \.workers, WorkersConfiguration.schema, traits: .individual,
             "Local workers, started and stopped by the scaler and merged with the source.")

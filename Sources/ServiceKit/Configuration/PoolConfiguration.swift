@@ -46,6 +46,7 @@ public struct PoolConfiguration: Hashable, Sendable {
         policy.quarantine = PoolPolicy.Quarantine(first: quarantine.first, most: quarantine.most)
         policy.health = health.map { PoolPolicy.Health(path: $0.path, interval: $0.interval, timeout: $0.timeout) }
         policy.dialBy = dial.by
+        policy.abandon = abandon
         return policy
     }
 
