@@ -140,7 +140,11 @@ final class ClusterBench {
                 waitsSince = monotonicNow()
                 flipMarker()
             }
-            guard now - end < 30_000_000_000 else { throw TestFailure("the pool-keeper is more than 30 s behind") }
+            if let since = waitsSince, now - end > 30_000_000_000 {
+                // Not sustained: the figure says how far behind it is by now.
+                lags.append((Double(since - began) / 1e9, Double(now - since) / 1e6))
+                waitsSince = nil
+            }
             usleep(300)
         }
         let took = Double(monotonicNow() - began) / 1e9
