@@ -55,7 +55,7 @@ let package = Package(
         ]),
 
         .target(name: "KubernetesClient", dependencies: [                   // access to an API server, and its streams on a loop
-            "Model", "Kubernetes", "Linux", httpClient, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioSSL, logging, yams,
+            "Model", "Kubernetes", "Linux", "Systemd", "ServiceKit", httpClient, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioSSL, logging, yams,
         ]),
 
         // The processes.

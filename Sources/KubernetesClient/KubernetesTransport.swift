@@ -6,6 +6,8 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import ServiceKit
+import Systemd
 
 /// Performs the requests of reflectors, and brings what comes back to one loop.
 ///
@@ -119,7 +121,7 @@ struct APIStream: Sendable {
         do {
             let access = try await access.access()
             for warning in access.warnings where await said.isNew(warning) {
-                logger.warning("The API server is spoken to in a dangerous way", metadata: ["problem": "\(warning)"])
+                logger.warning("The API server is spoken to in a dangerous way", metadata: [LogKey.messageID: "\(MessageID.credentialsExposed)", "problem": "\(warning)"])
             }
             let pool = try await connections.acquire(access)
             // Without it the client could be shut down under its last request.

@@ -57,7 +57,7 @@ final class Shell {
         upkeep = Upkeep(store, scrubEvery: configuration.scrub, service.logger)
         Task { [server, listener, mailbox, logger = service.logger] in
             do { try await server.serve(listener) } catch {
-                logger.critical("The listener failed", metadata: ["problem": "\(error)"])
+                logger.critical("The listener failed", metadata: [LogKey.messageID: "\(MessageID.listenerFailed)", "problem": "\(error)"])
                 mailbox.put { $0.stop() }
             }
         }
@@ -72,7 +72,7 @@ final class Shell {
         service.counters = { [unowned self] in counters() }
         service.isHealthy = { [unowned self] in beats.areFresh() }
         drainTimer = service.loop.timer { [unowned self] _ in
-            service.logger.warning("Requests still run, stopping without them", metadata: ["connections": "\(server.openConnections)"])
+            service.logger.warning("Requests still run, stopping without them", metadata: [LogKey.messageID: "\(MessageID.drainIncomplete)", "connections": "\(server.openConnections)"])
             service.loop.stop()
         }
     }
@@ -132,7 +132,7 @@ final class Shell {
     private func reload(_ new: Configuration) {
         guard let configuration = new.assetCache else { return }
         do { s3.replace(try Authority(configuration)) } catch {
-            service.logger.error("The new keys are not in force; the old ones stay", metadata: ["problem": "\(error)"])
+            service.logger.error("The new keys are not in force; the old ones stay", metadata: [LogKey.messageID: "\(MessageID.reloadRefused)", "problem": "\(error)"])
         }
     }
 

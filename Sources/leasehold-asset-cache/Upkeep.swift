@@ -2,7 +2,9 @@ import AssetCore
 import Foundation
 import Linux
 import Logging
+import ServiceKit
 import Synchronization
+import Systemd
 
 /// What the store does by itself, on a thread of its own: expiry every hour, and the scrub.
 final class Upkeep: Sendable {
@@ -35,7 +37,7 @@ final class Upkeep: Sendable {
                     }
                     rest(min(nextExpiry, nextScrub) - monotonicNow())
                 } catch {
-                    logger.error("The store's upkeep failed, trying again in a minute", metadata: ["problem": "\(error)"])
+                    logger.error("The store's upkeep failed, trying again in a minute", metadata: [LogKey.messageID: "\(MessageID.upkeepFailed)", "problem": "\(error)"])
                     rest(Self.retry)
                 }
             }

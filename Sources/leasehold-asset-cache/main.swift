@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import ServiceKit
+import Systemd
 
 /// Serves S3's clients from this node's disk.
 struct AssetCache: ParsableCommand {
@@ -17,7 +18,7 @@ struct AssetCache: ParsableCommand {
             shell = try Shell(service)
         } catch {
             guard error is Shell.Unconfigured || error is Shell.AddressMismatch || error is Authority.SecretError else { throw error }
-            service.logger.critical("The configuration does not fit", metadata: ["problem": "\(error)"])
+            service.logger.critical("The configuration does not fit", metadata: [LogKey.messageID: "\(MessageID.configurationWrong)", "problem": "\(error)"])
             throw ExitCode(ServiceKit.ExitStatus.configuration.rawValue)
         }
         try withExtendedLifetime(shell) { try service.run() }

@@ -23,7 +23,7 @@ extension DispatchLoop {
             let descriptor = try next(descriptors)
             do { inheritance.records = try Records(owning: descriptor) } catch {
                 inheritance.isUnreadable = true
-                logger.error("A predecessor's records cannot be read: its sessions are cut", metadata: ["error": "\(error)"])
+                logger.error("A predecessor's records cannot be read: its sessions are cut", metadata: [LogKey.messageID: "\(MessageID.recordsUnreadable)", "error": "\(error)"])
             }
         case .pipes(let index):
             var read = try next(descriptors)
@@ -164,11 +164,12 @@ extension DispatchLoop {
         old.listenersMapped(to: rules.listenerNames)
         // Pipes that no session claims are nobody's, whatever is in them.
         for case let pipe? in pipes.all where !claimed.contains(pipe.index) { pipes.give(pipe, isEmpty: lh_unread(pipe.read) == 0) }
-        let summary: Logger.Metadata = [
-            "callers": "\(counters.adoptedCallers)", "sessions": "\(counters.adoptedSessions)", "cut-heads": "\(counters.tornHeads)",
-            "lost": "\(counters.adoptionLosses)",
-        ]
-        logger.notice("Took over the seat's connections", metadata: summary)
+        logger.notice(
+            "Took over the seat's connections",
+            metadata: [
+                "callers": "\(counters.adoptedCallers)", "sessions": "\(counters.adoptedSessions)", "cut-heads": "\(counters.tornHeads)",
+                "lost": "\(counters.adoptionLosses)", LogKey.messageID: "\(MessageID.adopted)",
+            ])
         return true
     }
 

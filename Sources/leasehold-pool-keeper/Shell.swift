@@ -336,7 +336,7 @@ final class Shell {
             try operatorFile.save(keeper.heldBack)
             return nil
         } catch {
-            service.logger.error("Pauses and drains could not be written; a restart would forget them", metadata: ["error": "\(error)"])
+            service.logger.error("Pauses and drains could not be written; a restart would forget them", metadata: [LogKey.messageID: "\(MessageID.stateNotSaved)", "error": "\(error)"])
             return error
         }
     }

@@ -6,7 +6,9 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import ServiceKit
 import Synchronization
+import Systemd
 
 /// The S3 API over a store: who asks, for what, and the answer. Everything that blocks happens on the threads of `pool`.
 final class S3Service: Sendable {
@@ -79,13 +81,13 @@ final class S3Service: Sendable {
         case let error as DatabaseError where error.resultCode == .SQLITE_FULL: return full(error)
         default:
             // SQLite says "I/O error" for much; the disk's own word is told in the journal.
-            logger.error("A request failed, continuing", metadata: ["problem": "\(error)"])
+            logger.error("A request failed, continuing", metadata: [LogKey.messageID: "\(MessageID.requestFailed)", "problem": "\(error)"])
             return S3Error(.internalError)
         }
     }
 
     private func full(_ error: any Error) -> S3Error {
-        logger.warning("The disk is full, continuing with reads", metadata: ["problem": "\(error)"])
+        logger.warning("The disk is full, continuing with reads", metadata: [LogKey.messageID: "\(MessageID.diskFull)", "problem": "\(error)"])
         return S3Error(.insufficientStorage, "The disk is full.")
     }
 

@@ -3,6 +3,8 @@ import CLinux
 import Foundation
 import GRDB
 import Linux
+import ServiceKit
+import Systemd
 
 extension Store {
     /// Throws `noSuchBucket` or `noSuchKey`.
@@ -100,7 +102,7 @@ extension Store {
     func verify(_ object: ObjectRecord) throws {
         for segment in object.segments where try !isIntact(segment) {
             counters.damaged.add()
-            logger.error("A blob is damaged and is not served", metadata: ["blob": "\(Hex.encode(segment.hash.bytes))"])
+            logger.error("A blob is damaged and is not served", metadata: [LogKey.messageID: "\(MessageID.blobDamaged)", "blob": "\(Hex.encode(segment.hash.bytes))"])
             throw S3Error(.internalError, "The stored bytes do not match their checksum.")
         }
     }

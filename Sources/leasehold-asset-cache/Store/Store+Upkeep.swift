@@ -3,6 +3,8 @@ import CLinux
 import Foundation
 import GRDB
 import Linux
+import ServiceKit
+import Systemd
 
 extension Store {
     // MARK: Lifecycle
@@ -96,7 +98,8 @@ extension Store {
             guard try Index.isKnown(hash, db), try !isIntact(Segment(hash: hash, size: size)) else { return }
             counters.damaged.add()
             logger.error(
-                "A blob is damaged and was set aside; objects that have it cannot be read", metadata: ["blob": "\(Hex.encode(hash.bytes))"])
+                "A blob is damaged and was set aside; objects that have it cannot be read",
+                metadata: ["blob": "\(Hex.encode(hash.bytes))", LogKey.messageID: "\(MessageID.blobDamaged)"])
             _ = mkdir("\(blobs.path)/damaged", 0o750)
             _ = lh_rename(blobs.path(of: hash), "\(blobs.path)/damaged/\(Hex.encode(hash.bytes))")
         }
