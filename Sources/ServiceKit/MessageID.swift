@@ -44,4 +44,5 @@ public enum MessageID {
     public static let diskFull = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1158"
     public static let upkeepFailed = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1159"
     public static let configurationWrong = "6f0e4b0c1d4c4a7b9a51c0ad0b6a115a"
+    public static let escrowFull = "6f0e4b0c1d4c4a7b9a51c0ad0b6a115b"
 }

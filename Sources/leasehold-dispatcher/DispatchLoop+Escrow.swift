@@ -4,6 +4,7 @@ import Linux
 import Logging
 import Model
 import ServiceKit
+import Systemd
 import Wire
 
 /// Duplicates of our descriptors, kept by the pool-keeper for the next process in the seat.
@@ -56,7 +57,7 @@ extension DispatchLoop {
         saidSkipped = true
         logger.warning(
             "More connections than the pool-keeper takes into escrow; the others would not outlive this process, continuing",
-            metadata: ["escrowed": "\(escrowed)", "budget": "\(keeper?.link?.peer?.descriptorBudget ?? 0)"])
+            metadata: [LogKey.messageID: "\(MessageID.escrowFull)", "escrowed": "\(escrowed)", "budget": "\(keeper?.link?.peer?.descriptorBudget ?? 0)"])
     }
 
     private func hasRoom(_ wanted: Int) -> Bool {

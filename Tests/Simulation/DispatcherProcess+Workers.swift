@@ -51,7 +51,9 @@ extension DispatcherProcess {
     }
 
     func begin(_ connection: Connection) {
-        guard act(), let pod = connection.pod else { return workerClosed(connection) }
+        // Whoever dies here hears of its worker no more.
+        guard act() else { return }
+        guard let pod = connection.pod else { return workerClosed(connection) }
         connection.hasSent = true
         connection.toWorker(world) { pod.begins(connection) }
         watchFirstByte(connection)
@@ -105,10 +107,12 @@ extension DispatcherProcess {
             return feed(.ended(connection.job, .probePassed))
         }
         guard let caller = connection.caller else { return }
+        // One step: whether the last byte has gone to the caller is what the kernel says, not what somebody has noted before it.
         connection.state = .grace
         connection.caller = nil
         own(connection.job, nil)
-        answer(caller, .served)
+        hand(caller, .served)
+        guard act() else { return }
         after(.milliseconds(100), isTimer: true) { [self] in workerClosed(connection) }
     }
 

@@ -197,6 +197,10 @@ final class DispatcherProcess: Process {
 
     func answer(_ caller: Caller, _ answer: Caller.Answer) {
         guard act() else { return }
+        hand(caller, answer)
+    }
+
+    func hand(_ caller: Caller, _ answer: Caller.Answer) {
         free(caller)
         caller.connection = nil
         caller.finish(answer, world)
