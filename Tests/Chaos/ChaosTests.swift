@@ -42,8 +42,9 @@ import Testing
         #expect(outcome.tally.lines.values.map(\.lost).reduce(0, +) == 0, "\(outcome.tally.troubles)")
     }
 
-    /// A pool-keeper without room for descriptors takes none into escrow: then a dispatcher's death costs exactly its connections.
-    @Test func aDispatcherWithoutEscrowCostsExactlyItsConnections() async throws {
+    /// A pool-keeper with room for 50 descriptors (half of its limit) keeps few connections: a dispatcher's death costs the others, and
+    /// the harness sees every one of them.
+    @Test func aDispatcherBeyondItsEscrowLosesConnectionsAndTheHarnessSeesThem() async throws {
         var run = Run(seed: 11, blows: 0)
         run.size = 0.3
         run.seconds = 4
@@ -60,18 +61,20 @@ import Testing
             manager.signal(.dispatcher, SIGKILL)
             try manager.waitReady(.dispatcher, after: 1)
             let deadline = Patience.deadline()
-            var lost = 0
+            var (lost, unchanged) = (0, 0)
             repeat {
                 director.wait(20...20)
-                lost = try arena.ask { crowd.tally.blows[blow].lost.values.reduce(0, +) }
-            } while lost < alive && monotonicNow() < deadline
+                let now = try arena.ask { crowd.tally.blows[blow].lost.values.reduce(0, +) }
+                unchanged = now == lost ? unchanged + 1 : 0
+                lost = now
+            } while unchanged < 100 && monotonicNow() < deadline
             counts.set((alive, lost))
         }
         let outcome = try await onThread { [run] in try run.go() }
         let (alive, lost) = counts.get()
         #expect(alive > 50)
-        #expect(lost == alive, "\(outcome.tally.troubles)")
-        #expect(outcome.tally.lines.values.map(\.lost).reduce(0, +) == alive)
+        #expect(lost > 0 && alive - lost <= 50, "\(outcome.tally.troubles)")
+        #expect(outcome.tally.lines.values.map(\.lost).reduce(0, +) == lost)
         #expect(outcome.tally.lines.values.map(\.corrupt).reduce(0, +) == 0)
         #expect(outcome.tally.violations.isEmpty)
         #expect(!outcome.faults.isEmpty, "and the run does not pass")
