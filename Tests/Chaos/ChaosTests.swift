@@ -73,8 +73,9 @@ import Testing
         let outcome = try await onThread { [run] in try run.go() }
         let (alive, lost) = counts.get()
         #expect(alive > 50)
-        #expect(lost > 0 && alive - lost <= 50, "\(outcome.tally.troubles)")
-        #expect(outcome.tally.lines.values.map(\.lost).reduce(0, +) == lost)
+        // A slow one finds out late.
+        let all = outcome.tally.lines.values.map(\.lost).reduce(0, +)
+        #expect(lost > 0 && lost <= all && all <= alive && alive - all <= 50, "\(lost) at once, \(all) in all, of \(alive): \(outcome.tally.troubles)")
         #expect(outcome.tally.lines.values.map(\.corrupt).reduce(0, +) == 0)
         #expect(outcome.tally.violations.isEmpty)
         #expect(!outcome.faults.isEmpty, "and the run does not pass")
