@@ -256,7 +256,10 @@ private func slice(_ name: String) -> TestObject {
         let second = TestAPIServer(tls: .init(certificate: "\(fixtures)/renewed.crt", key: "\(fixtures)/renewed.key"))
         try second.start(port: port)
         defer { try? second.stop() }
-        #expect(try exchange.answer(exchange.get(slices)).2?.kind == .tls)
+        var failure = try exchange.answer(exchange.get(slices)).2
+        // The kept connection to the first server may end under one request; the next one has to connect.
+        if failure?.kind == .connectionLost { failure = try exchange.answer(exchange.get(slices)).2 }
+        #expect(failure?.kind == .tls)
         try directory.write("ca.crt", try String(contentsOfFile: "\(fixtures)/other-ca.crt", encoding: .utf8))
         #expect(try exchange.answer(exchange.get(slices)).0?.status == 200)
     }
