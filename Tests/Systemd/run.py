@@ -110,8 +110,13 @@ def main():
                 return 1
             enter(init, "touch", "/tmp/of-the-machine", "/etc/of-the-machine")
             print(f"ok    installed after {time.monotonic() - began:.1f} s", flush=True)
+            # Carried in: a checkout below /tmp is out of the machine's sight.
+            files = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], stdout=subprocess.PIPE, check=True).stdout
+            tree = subprocess.run(["tar", "-C", ROOT, "--null", "-T", "-", "-c"], input=files, stdout=subprocess.PIPE, check=True).stdout
+            enter(init, "sh", "-c", "mkdir -p /machine/sources && tar -C /machine/sources -x", input=tree, check=True)
             status = enter(
-                init, "env", f"SOURCES={ROOT}", "PYTHONDONTWRITEBYTECODE=1", "python3", HERE / "inside.py", *chosen.words).returncode
+                init, "env", "SOURCES=/machine/sources", "PYTHONDONTWRITEBYTECODE=1", "python3", "/machine/sources/Tests/Systemd/inside.py",
+                *chosen.words).returncode
         finally:
             # By its own number; what is in the machine dies with it.
             machine.send_signal(signal.SIGTERM)
