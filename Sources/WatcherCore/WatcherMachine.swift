@@ -323,7 +323,11 @@ public struct WatcherMachine: Sendable {
         if new?.isKept != true { kept[pool]?.remove(id) }
         if !doubts.isEmpty, let endpoint = new?.endpoint { refuteDoubt(pool, endpoint, &actions) }
         let old = published[pool]?[id]
-        guard new?.endpoint != old else { return }
+        guard new?.endpoint != old else {
+            // Equal, in newer storage that the source's objects hold as well: the older one is given back.
+            if let endpoint = new?.endpoint { published[pool]?[id] = endpoint }
+            return
+        }
         generation &+= 1
         if let endpoint = new?.endpoint {
             published[pool, default: [:]][id] = endpoint

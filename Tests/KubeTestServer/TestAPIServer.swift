@@ -130,10 +130,12 @@ public final class TestAPIServer: Sendable {
         let server = self
         _ = channel.configureHTTP2SecureUpgrade(
             h2ChannelConfigurator: { channel in
-                channel.configureHTTP2Pipeline(mode: .server) { stream in
-                    stream.eventLoop.makeCompletedFuture {
-                        try stream.pipeline.syncOperations.addHandler(HTTP2FramePayloadToHTTP1ServerCodec())
-                        try stream.pipeline.syncOperations.addHandler(RequestHandler(server, version: "HTTP/2.0"))
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(RecordJoiner()) }.flatMap {
+                    channel.configureHTTP2Pipeline(mode: .server) { stream in
+                        stream.eventLoop.makeCompletedFuture {
+                            try stream.pipeline.syncOperations.addHandler(HTTP2FramePayloadToHTTP1ServerCodec())
+                            try stream.pipeline.syncOperations.addHandler(RequestHandler(server, version: "HTTP/2.0"))
+                        }
                     }
                 }.map { _ in }
             },
