@@ -11,6 +11,13 @@ extension Keeper {
             .map { RosterEntry(instance: dispatchers[$0].instance, seat: dispatchers[$0].seat) }
     }
 
+    /// What of the roster outlives a stop in order, after the last message was sent: a dispatcher that has told everything and holds no
+    /// lease gets none before it has met the next pool-keeper, which therefore need not wait for it, alive or not.
+    public var rosterAtStop: [RosterEntry] {
+        let idle = Set(dispatcherOrder.filter { dispatchers[$0].phase == .up && dispatchers[$0].leases.isEmpty }.map { dispatchers[$0].instance })
+        return roster.filter { !idle.contains($0.instance) }
+    }
+
     /// The endpoints whose worker may be at a job of which nobody is left to tell: the dispatcher that held it, or cut it, may be dead.
     /// They change with the roster, as far as they have to be on disk: while that dispatcher lives, it tells. O(n).
     public func setAside(at now: Instant) -> [SetAside] {

@@ -113,7 +113,7 @@ final class Shell {
                 "A dispatcher broke the protocol and is disconnected, continuing",
                 metadata: ["reason": "\(reason.name)", LogKey.messageID: "\(MessageID.protocolBroken)"])
             links.first { $0.id == id }?.link.close()
-        case .rosterChanged: saveRoster()
+        case .rosterChanged: saveRoster(keeper.roster)
         case .handOver(let dead, let heir, let id):
             escrow.inherit(from: dead, to: heir)
             guard let link = links.first(where: { $0.id == id })?.link else { return }
@@ -292,9 +292,12 @@ final class Shell {
         if !handOvers.isEmpty { handOverTimer?.deadline = service.loop.now + 5_000_000 }
     }
 
-    private func saveRoster() {
+    /// After the last turn: nothing is granted any more.
+    func stopped() { saveRoster(keeper.rosterAtStop) }
+
+    private func saveRoster(_ entries: [RosterEntry]) {
         do throws(SystemError) {
-            try roster.save(keeper.roster, keeper.setAside(at: service.loop.instant)) { lives[$0] != nil }
+            try roster.save(entries, keeper.setAside(at: service.loop.instant)) { lives[$0] != nil }
         } catch {
             service.logger.error(
                 "The roster of dispatchers could not be written; a restart now would not wait for all leases",

@@ -11,7 +11,8 @@ struct PoolKeeper: ParsableCommand {
     func run() throws {
         let service = try Service(.poolKeeper, configurationPath: options.config, logLevel: options.logLevel, acceptsDescriptors: true)
         let shell = try Shell(service)
-        try withExtendedLifetime(shell) { try service.run() }
+        try service.run()
+        shell.stopped()
     }
 }
 

@@ -77,6 +77,7 @@ struct DemoStory: Sendable {
         try lostWorkers(address, crowd)
         try lost(.watcher, "The watcher is killed, and nothing is noticed", crowd)
         try lost(.poolKeeper, "The pool-keeper is killed, and every caller stays in line", crowd)
+        try lost(.dispatcher, "The dispatcher is killed with every connection in its hands, and no job is lost", crowd)
         try end(crowd)
     }
 

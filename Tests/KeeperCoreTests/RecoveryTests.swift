@@ -84,6 +84,21 @@ import Wire
         #expect(talk.grantedTickets == [1] && talk.keeper.roster.count == 1)
     }
 
+    @Test func aStopInOrderLeavesBehindThoseWhoHoldSomethingAndThoseWhoHaveNotTold() {
+        let talk = Dialogue(policy(), roster: roster(300), serving: false)
+        talk.snapshot([(talk.pool, worker(1)), (talk.pool, worker(2))])
+        let idle = talk.connect(instance: 100)
+        let busy = talk.connect(instance: 200)
+        #expect(talk.keeper.rosterAtStop.map(\.instance.rawValue) == [300], "nobody knows what it holds")
+        talk.connect(instance: 300)
+        talk.ask(1, on: busy)
+        _ = talk.connect(instance: 400, asserting: true)
+        #expect(talk.keeper.rosterAtStop.map(\.instance.rawValue) == [200, 400])
+        talk.request(.release(talk.grants[0].lease, .served), on: busy)
+        talk.ask(1, on: idle)
+        #expect(talk.keeper.rosterAtStop.map(\.instance.rawValue) == [100, 400])
+    }
+
     @Test func aBudgetThatEndsDuringRecoverySaysThatTheKeeperWasNotThere() {
         let talk = Dialogue(policy(), roster: roster(200), serving: false)
         let link = talk.connect(instance: 100)

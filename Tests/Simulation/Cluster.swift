@@ -167,7 +167,7 @@ final class Cluster {
             later(10...1000, pod) { pod.hangs = false }
         case .killKeeper, .killWatcher, .killDispatcher, .killScaler, .stopKeeper, .stopWatcher, .stopDispatcher, .stopScaler,
             .burnKeeper, .burnWatcher, .burnDispatcher, .burnScaler, .breakLeasing, .breakFeed, .breakScaling,
-            .restartUnseen, .killBoth, .operate, .unreadable:
+            .restartUnseen, .killBoth, .endKeeper, .upgrade, .operate, .unreadable:
             preconditionFailure("not a worker's trouble")
         }
     }

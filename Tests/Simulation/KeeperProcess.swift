@@ -115,6 +115,16 @@ final class KeeperProcess: Process {
         setAside = world.mutation == .forgetsTheDead ? [] : keeper.setAside(at: now)
     }
 
+    /// SIGTERM: what was said goes out, and then those who may hold something are on disk.
+    func end() {
+        guard life == .running else { return }
+        endOfTurn()
+        guard life == .running, let keeper else { return }
+        roster = world.mutation == .forgetsHoldersAtStop ? [] : keeper.rosterAtStop
+        setAside = world.mutation == .forgetsTheDead ? [] : keeper.setAside(at: now)
+        kill("in order")
+    }
+
     override func afterFlush() {
         guard let next = keeper?.nextWake, next < armed else { return }
         armed = next

@@ -80,6 +80,7 @@ final class LinkEnd {
 
     private func sayHello() {
         batch = world.encoded { ours.encode(into: &$0) }
+        Self.shiftVersion(of: &batch, by: owner.build)
         flush()
     }
 
@@ -140,14 +141,27 @@ final class LinkEnd {
         }
     }
 
-    private func takeHello(_ bytes: [UInt8]) {
+    private func takeHello(_ packet: [UInt8]) {
+        var bytes = packet
+        Self.shiftVersion(of: &bytes, by: 0 &- owner.build)
         do {
             hello = try bytes.withUnsafeBytes { try Hello.decode($0, edge: edge) }
+        } catch WireError.mismatch(let field, _, _) where "\(field)" == "version" {
+            world.mismatches += 1
+            world.trace.note(owner.name) { "refuses a peer of another build" }
+            close()
+            return owner.linkEnded(self, wasUp: false)
         } catch {
             return world.fail("a hello was not understood: \(error)")
         }
         isUp = true
         owner.linkUp(self)
+    }
+
+    /// As a build so many versions later says it: the two bytes behind the magic number.
+    private static func shiftVersion(of hello: inout [UInt8], by builds: UInt16) {
+        let version = (UInt16(hello[4]) | UInt16(hello[5]) << 8) &+ builds
+        (hello[4], hello[5]) = (UInt8(truncatingIfNeeded: version), UInt8(version >> 8))
     }
 
     /// The messages of a packet, one after the other; a packet that cannot be read is a failure of the run.

@@ -7,6 +7,8 @@ import Wire
 enum Mutation: CaseIterable {
     /// The pool-keeper grants after its start without waiting for those who may hold leases.
     case forgetsRoster
+    /// It leaves an empty roster behind when it stops in order.
+    case forgetsHoldersAtStop
     /// It has nothing on disk of the endpoints that the dead have left behind.
     case forgetsTheDead
     /// It takes a leased endpoint back when its source says that it is unready.

@@ -12,6 +12,8 @@ class Process {
     private(set) var life = Life.dead
     /// Counts its starts: what was meant for an earlier one is lost.
     private(set) var incarnation = 0
+    /// Which build of the product it runs.
+    private(set) var build: UInt16 = 0
     /// Links that it has open.
     var ends: [LinkEnd] = []
     /// Links that wait in the listening socket; they outlive the process, as systemd's sockets do.
@@ -47,6 +49,7 @@ class Process {
     final func start() {
         guard life == .dead, !world.isOver else { return }
         incarnation += 1
+        build = world.installed
         life = .running
         world.trace.note(name) { "starts (incarnation \(self.incarnation))" }
         boot()

@@ -115,13 +115,16 @@ struct Scenario: CustomStringConvertible {
         }
         troubles = []
         for _ in 0..<(dice.chance(0.2) ? dice.pick(15...40) : dice.pick(0...16)) {
-            guard let kind = Trouble.Kind.allCases.randomElement(using: &dice.generator) else { continue }
+            guard let kind = Trouble.Kind.anyTime.randomElement(using: &dice.generator) else { continue }
             troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind))
         }
         if dice.chance(0.4) { outlivesHolder = max(stopsWithin, .milliseconds(dice.pick(0...abandon.milliseconds - 50))) }
         adoptWithin = dice.chance(0.7) ? .seconds(10) : dice.chance(0.6) ? .milliseconds(dice.pick(100...2_000)) : .zero
         // Last, so that a seed's other chances are what they were before there was this one.
         isKubernetes = dice.chance(0.35)
+        for (kind, chance) in [(Trouble.Kind.endKeeper, 0.3), (.upgrade, 0.15)] where dice.chance(chance) {
+            troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind))
+        }
     }
 
     var description: String {
@@ -135,6 +138,9 @@ struct Scenario: CustomStringConvertible {
 /// Something that goes wrong, and when. What exactly it hits is drawn when it comes.
 struct Trouble {
     enum Kind: CaseIterable {
+        /// Those of which a scenario may have many.
+        static let anyTime = allCases.filter { $0 != .endKeeper && $0 != .upgrade }
+
         case killKeeper, killWatcher, killDispatcher, killScaler
         case stopKeeper, stopWatcher, stopDispatcher, stopScaler
         /// Dies in the middle of one of its next turns.
@@ -144,6 +150,10 @@ struct Trouble {
         case restartUnseen
         /// A dispatcher dies, and the pool-keeper a moment later.
         case killBoth
+        /// Another build is installed (or the one before), and every process started anew, in some order.
+        case upgrade
+        /// The pool-keeper ends in order (SIGTERM).
+        case endKeeper
         case blink, terminate, vanish, replace, stale, crash, busy, hang
         case operate
         case unreadable

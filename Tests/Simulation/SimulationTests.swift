@@ -19,7 +19,7 @@ import Testing
             if let failure = world.failure { Issue.record("seed \(seed): \(failure)") }
             return
         }
-        var (steps, sessions, parked) = (0, 0, 0)
+        var (steps, sessions, parked, mismatches) = (0, 0, 0, 0)
         for seed in stride(from: strand + 1, through: Self.seeds, by: Int(Self.strands)) {
             LastWords.begin(strand, seed)
             let world = World(seed: seed)
@@ -27,11 +27,12 @@ import Testing
             steps += world.steps
             sessions += world.adoptions.sessions
             parked += world.adoptions.parked
+            mismatches += world.mismatches
             if let failure = world.failure {
                 Issue.record("seed \(seed): \(failure)\nreplay: LEASEHOLD_SEED=\(seed) swift test --filter Simulation")
             }
         }
         LastWords.end(strand)
-        print("simulation: strand \(strand), \(Self.seeds / Self.strands) seeds, \(steps) steps, \(sessions) sessions and \(parked) waiting callers adopted")
+        print("simulation: strand \(strand), \(Self.seeds / Self.strands) seeds, \(steps) steps, \(sessions) sessions and \(parked) waiting callers adopted, \(mismatches) peers of another build refused")
     }
 }

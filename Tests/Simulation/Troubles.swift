@@ -25,6 +25,8 @@ extension World {
         case .killBoth:
             pick(dispatchers)?.kill("-9")
             after(milliseconds(0...800)) { [self] in if !isHealed { keeper.kill("-9") } }
+        case .endKeeper: keeper.end()
+        case .upgrade: upgrade()
         case .breakLeasing: breakLink(.leasing)
         case .breakFeed: breakLink(.endpoints)
         case .blink, .terminate, .vanish, .replace, .stale, .crash, .busy, .hang: cluster.cause(trouble.kind)
@@ -34,6 +36,13 @@ extension World {
             cluster.isReadable = false
             after(milliseconds(10...3000)) { [self] in cluster.isReadable = true }
         }
+    }
+
+    /// Each process is of the old build until it is started anew; between two of different builds there is no link.
+    private func upgrade() {
+        installed = installed == 0 || chance(0.7) ? installed &+ 1 : installed &- 1
+        trace.note("world") { "build \(self.installed) is installed" }
+        for process in processes { after(milliseconds(0...2_000)) { process.kill("for the new build") } }
     }
 
     /// SIGSTOP, and after a while SIGCONT. Short ones are a process that wakes late.

@@ -31,6 +31,10 @@ final class World {
     private(set) var promises: Promises!
     /// Connections to workers, by number.
     var wires: [Int: Connection] = [:]
+    /// The build on disk, which a process has from its start on; builds understand nothing but themselves.
+    var installed: UInt16 = 0
+    /// Hellos that were refused for that.
+    var mismatches = 0
     /// How often something was adopted.
     var adoptions = (sessions: 0, parked: 0)
     /// What dead processes have left, by instance.

@@ -96,8 +96,6 @@ def pools(maximum=4, minimum=1, idle="30s", more=""):
 pools:
   - name: my-pool
     hold: {{ timeout: 60s }}
-    # After a start the pool-keeper waits so long for what nobody saw end; all of these workers stop at once.
-    abandon: 1s
     workers:
       command: [leasehold-example-worker, --port, "{{port}}"]
       ports: 21000-21007
