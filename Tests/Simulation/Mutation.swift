@@ -44,6 +44,17 @@ enum Mutation: CaseIterable {
     /// It calls a worker free that it had to reset.
     case trustsResets
 
+    /// What has to go wrong before the rarest of them show.
+    var trouble: Trouble.Kind? {
+        switch self {
+        case .forgetsTheDead: .killBoth
+        case .forgetsHoldersAtStop: .endKeeper
+        case .buriesTheSilent: .breakLeasing
+        case .forgetsRoster, .freesOnBlink, .releasesOnEnding, .timesLeasesOut, .reusesEpoch, .forgetsArrival, .emptyWhileUnknown, .assertsNothing,
+            .forgetsTickets, .forgetsCuts, .neverReleases, .keepsUnused, .neverCancels, .keepsDeadCallers, .triesAgain, .trustsResets: nil
+        }
+    }
+
     /// What the pool-keeper's machine hears in place of the input.
     func rewrite(_ input: Keeper.Input, _ process: KeeperProcess) -> [Keeper.Input] {
         let leases = process.keeper?.leaseReports(at: process.now) ?? []

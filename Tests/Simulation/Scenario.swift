@@ -57,7 +57,8 @@ struct Scenario: CustomStringConvertible {
         var work: Duration
     }
 
-    init(seed: UInt64) {
+    /// A mutant gets more of the trouble that shows it.
+    init(seed: UInt64, mutation: Mutation? = nil) {
         var dice = Dice(seed: seed)
         dispatchers = Int(dice.pick(1...3))
         span = .milliseconds(dice.pick(3_000...12_000))
@@ -124,6 +125,9 @@ struct Scenario: CustomStringConvertible {
         isKubernetes = dice.chance(0.35)
         for (kind, chance) in [(Trouble.Kind.endKeeper, 0.3), (.upgrade, 0.15)] where dice.chance(chance) {
             troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind))
+        }
+        if let kind = mutation?.trouble {
+            for _ in 0..<3 { troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind)) }
         }
     }
 

@@ -51,7 +51,7 @@ final class World {
         self.looksInside = looksInside
         self.trace = trace
         random = SeededGenerator(seed: seed)
-        scenario = Scenario(seed: seed)
+        scenario = Scenario(seed: seed, mutation: mutation)
         trace.now = { [unowned self] in now }
         cluster = Cluster(self)
         watcher = WatcherProcess("watcher", self)
