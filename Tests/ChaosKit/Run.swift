@@ -136,7 +136,7 @@ package struct Run: Sendable {
             adopt-within: \(adoptWithin)
             dispatcher: { threads: \(threads) }
             defaults:
-              pool: { hold: { timeout: 5m }, abandon: 6s }
+              pool: { hold: { timeout: 5m }, abandon: 15s }
             pools:
               - { name: wide, service: shop/wide, port: http }
               - { name: scarce, service: shop/scarce, port: http }
