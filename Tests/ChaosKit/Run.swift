@@ -179,10 +179,11 @@ package struct Run: Sendable {
         var left = try arena.ask {
             crowd.sessions.values.map { session in
                 let exchange = session.exchange
-                session.fail(
-                    .lost("never ended: up \(exchange.up.sent)/\(exchange.up.received)/\(session.plan.up.total), down \(exchange.down.sent)/"
-                        + "\(exchange.down.received)/\(session.plan.down.total), begun \(exchange.begun) times, worker done: \(exchange.visitDone)"))
-                return "\(session.plan.kind.rawValue) \(session.plan.id) did not end"
+                let story = "up \(exchange.up.sent)/\(exchange.up.received)/\(session.plan.up.total), down \(exchange.down.sent)/"
+                    + "\(exchange.down.received)/\(session.plan.down.total), begun \(exchange.begun) times, worker done: \(exchange.visitDone), "
+                    + "\((monotonicNow() - session.connectedAt) / 1_000_000) ms old"
+                session.fail(.lost("never ended: \(story)"))
+                return "\(session.plan.kind.rawValue) \(session.plan.id) did not end: \(story)"
             }
         }
         var rows: [Fleet.PoolRow] = []
