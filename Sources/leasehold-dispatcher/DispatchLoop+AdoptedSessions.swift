@@ -83,6 +83,8 @@ extension DispatchLoop {
         if isDialing {
             worker.pointee.socket.readable = false
             worker.pointee.socket.writable = false
+            // Killed before it was written down.
+            if worker.pointee.deadline == .none { setDeadline(worker: slot, .dial, rules.pools[Int(worker.pointee.pool)].dialTimeout) }
             // What it asks for is in its socket still. One that has left is told of by its event.
             if rules.listeners[Int(record.listener)].isHTTP { _ = readAgain(callerSlot) }
             return

@@ -247,7 +247,7 @@ extension DispatchLoop {
             caller.pointee.state = .idle
             keepDeadline(.keepAlive, rule.configuration.deadlines.keepAlive)
             again.append(slot)
-        case .parked: caller.pointee.state = .parked
+        case .parked, .begun: caller.pointee.state = .parked
         case .answering: answerAgain(slot, record.answer)
         case .closing: beginClosing(slot)
         }
@@ -285,7 +285,8 @@ extension DispatchLoop {
     /// A job that waits, under its old name; what it asks for is read again from the head, which is still in the socket.
     private func adoptWaiting(_ slot: Int32) {
         let caller = callers[slot]
-        guard let record = records.readCaller(slot) else { return lost(slot) }
+        // With a worker that was not in escrow: its job may be done by now, and is not begun a second time.
+        guard let record = records.readCaller(slot), record.state != .begun else { return lost(slot) }
         let listener = rules.listeners[Int(caller.pointee.listener)]
         var request = JobRequest(pool: rules.pools[Int(caller.pointee.pool)].id)
         if listener.isHTTP {

@@ -181,6 +181,7 @@ extension DispatchLoop {
         let worker = workers[slot]
         let caller = callers[worker.pointee.caller]
         let listener = rules.listeners[Int(caller.pointee.listener)]
+        note(begun: worker.pointee.caller)
         if listener.sendsProxyHeader, !worker.pointee.isProxied { sendProxyHeader(slot) }
         if listener.isHTTP { return sendRequestHead(slot) }
         worker.pointee.exchange = .tunnel

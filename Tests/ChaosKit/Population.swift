@@ -72,7 +72,9 @@ final class Population: @unchecked Sendable {
             let plan = Plan(lastID, kind, scale: seconds, using: &random)
             tally.lines[kind, default: .init()].began += 1
             do {
-                sessions[lastID] = try Session(plan, in: self, to: kind == .parkedTCP ? tcpScarce : kind.isTCP ? tcp : http)
+                let session = try Session(plan, in: self, to: kind == .parkedTCP ? tcpScarce : kind.isTCP ? tcp : http)
+                // A connection that is reset at once (a dispatcher that drains does that to TCP callers) is over before it is here.
+                if session.outcome == nil { sessions[lastID] = session }
             } catch {
                 tally.lines[kind]?.lost += 1
                 tally.troubles.append("\(kind.rawValue) \(plan.id): \(error)")
