@@ -39,6 +39,7 @@ extension DispatchLoop {
         worker.pointee.traits = record.traits
         worker.pointee.jobDeadline = record.jobDeadline
         worker.pointee.consumeLater = 0
+        worker.pointee.unsent = 0
         worker.pointee.endingOutcome = record.outcome
         worker.pointee.caller = -1
         worker.pointee.outgoing = nil

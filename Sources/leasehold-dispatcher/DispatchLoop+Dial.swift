@@ -51,6 +51,7 @@ extension DispatchLoop {
         worker.pointee.ackedBefore += worker.pointee.sentBytes
         worker.pointee.sentBytes = 0
         worker.pointee.consumeLater = 0
+        worker.pointee.unsent = 0
         worker.pointee.isProxied = false
         worker.pointee.endingOutcome = .abandoned
         if worker.pointee.up.base == nil { bindRelays(slot) }

@@ -110,9 +110,11 @@ final class Director {
     }
 
     private func signal(_ process: Fleet.Process, _ number: Int32) {
+        let waited = process == .dispatcher ? manager.dispatcherWaited() : 0
         manager.signal(process, number)
         guard process == .dispatcher else { return }
         let now = monotonicNow()
+        arena.post { [crowd] in crowd.dispatcherStruck(at: now, after: waited) }
         arena.post { [crowd] in number == SIGCONT ? crowd.order.dispatcherCame(at: now) : crowd.order.dispatcherWent(at: now) }
     }
 

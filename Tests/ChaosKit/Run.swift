@@ -140,7 +140,9 @@ package struct Run: Sendable {
             pools:
               - { name: wide, service: shop/wide, port: http }
               - { name: scarce, service: shop/scarce, port: http }
+              # Its workers are two, know at once that their caller is gone, and work for 20 ms: what a dead dispatcher may have begun is over soon.
               - name: local
+                abandon: 1s
                 workers:
                   command: [\(Fleet.executable("leasehold-example-worker")), --port, "{port}", --violations, \(fleet.directory)/violations]
                   ports: [\(ports.map { "\($0)" }.joined(separator: ", "))]

@@ -171,6 +171,38 @@ import Testing
             #expect(jobs == 6)
         }
     }
+
+    /// Worker and dispatcher are done, and the caller still takes what is on its way to it: as long as it does, it is not idle.
+    @Test func aSlowReaderIsNotIdleWhileTheKernelStillHasBytesForIt() throws {
+        try Fleet.run(Setup.tcp(pool: "abandon: 400ms")) { fleet in
+            let size = 300_000
+            let workers = try (0..<2).map { _ in
+                fleet.own(try TestWorker { visit in
+                    let isSlow = try visit.receive(1) == Array("s".utf8)
+                    if isSlow { try Pattern(size).send(on: visit) }
+                    visit.halfClose()
+                    _ = try visit.expectEnd()
+                })
+            }
+            try fleet.serve(workers.enumerated().map { Pod("w\($0)", at: $1.address) })
+            let slow = try RawCaller(to: fleet.listener("tcp"), receiveBuffer: 8192)
+            try slow.send("s")
+            var got: [UInt8] = []
+            for _ in 0..<6 {
+                got += try slow.receive(10_000)
+                // One that takes nothing and never closes is let go, and by that one knows that `abandon` has passed.
+                let idle = try fleet.call("tcp")
+                try idle.send("i")
+                #expect(try idle.expectEnd() == .fin)
+                try fleet.waitPool("pods", "the idle one to be let go") { $0.leases == 1 }
+            }
+            got += try slow.receive(size - got.count)
+            #expect(got == Array((Pattern.base + Pattern.base).prefix(size)))
+            #expect(try slow.expectEnd() == .fin)
+            slow.close()
+            try fleet.waitPool("pods", "the end") { $0.leases == 0 }
+        }
+    }
 }
 
 /// The virtual environment that `scripts/bootstrap test` makes.
