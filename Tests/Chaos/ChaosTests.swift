@@ -86,9 +86,10 @@ import Testing
     @Test func aSessionThatIsOverAtOnceIsNotWaitedFor() throws {
         let arena = try Arena()
         let crowd = Population(arena, targets: [.parkedTCP: 5, .tunnel: 5], seconds: 1, seed: 3)
-        let nobody = try #require(SocketAddress(ip: "127.0.0.1", port: UInt16(try FreePorts.take(1)[0])))
+        let nobody = try ClosedPort()
+        let address = nobody.address
         arena.start()
-        arena.post { crowd.begin(http: nobody, tcp: nobody, tcpScarce: nobody) }
+        arena.post { crowd.begin(http: address, tcp: address, tcpScarce: address) }
         let deadline = Patience.deadline()
         while try arena.ask({ crowd.tally.lines.values.reduce(0) { $0 + $1.lost } }) < 50, monotonicNow() < deadline {}
         let (lost, over) = try arena.ask {
@@ -98,6 +99,7 @@ import Testing
         #expect(lost >= 50 && over == 0, "\(lost) lost, \(over) of them still there")
         try arena.stop()
         crowd.close()
+        withExtendedLifetime(nobody) {}
     }
 
     @Test func lostAndDoubledBytesAreToldApart() {
