@@ -245,6 +245,8 @@ extension DispatchLoop {
             keepDeadline(.head, rule.configuration.deadlines.head)
         case .idle:
             caller.pointee.state = .idle
+            // A TCP caller asks with its first byte, and is believed to have sent one as soon as there is something to read.
+            caller.pointee.socket.readable = caller.pointee.socket.finned || lh_unread(caller.pointee.descriptor.raw) > 0
             keepDeadline(.keepAlive, rule.configuration.deadlines.keepAlive)
             again.append(slot)
         case .parked, .begun: caller.pointee.state = .parked

@@ -212,9 +212,12 @@ import Wire
         try seat.kill()
         #expect(try fleet.counter("adopted-sessions") == 1)
         #expect(try sessions[1].receiveToEnd().end == .reset)
+        // Those that have said nothing ask for nothing.
+        #expect(try fleet.pool("pods").queued == 0 && fleet.leases().count == 1)
         gate.open()
         let answer = isTCP ? String(decoding: try sessions[0].receive(1), as: UTF8.self) : try sessions[0].readResponse().text
         #expect(answer == (isTCP ? "0" : "/0"))
+        sessions[0].close()
         try fleet.waitPool("pods", "the end") { $0.leases == 0 && $0.queued == 0 }
         #expect(ledger.counts.names == (isTCP ? ["0", "1"] : ["/0", "/1"]), "each began once")
         #expect(try fleet.counter("adoption-losses") == 1)
