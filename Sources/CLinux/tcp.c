@@ -27,6 +27,11 @@ long lh_bytes_acked(int fd) {
     return r < 0 ? r : (long)info.tcpi_bytes_acked;
 }
 
+long lh_unsent(int fd) {
+    int n = 0;
+    return ioctl(fd, SIOCOUTQ, &n) < 0 ? -(long)errno : n;
+}
+
 long lh_stream_position(int fd, struct lh_stream_position *out) {
     struct tcp_info before, after;
     long r = info_of(fd, &before);

@@ -39,6 +39,7 @@ extension DispatchLoop {
         worker.pointee.traits = record.traits
         worker.pointee.jobDeadline = record.jobDeadline
         worker.pointee.consumeLater = 0
+        worker.pointee.unsent = 0
         worker.pointee.endingOutcome = record.outcome
         worker.pointee.caller = -1
         worker.pointee.outgoing = nil
@@ -49,7 +50,7 @@ extension DispatchLoop {
         var lease = heir.lease
         lease.isEnding = callerSlot < 0
         let isDialing = record.state == .dialing
-        let job = AdoptedJob(
+        var job = AdoptedJob(
             request: JobRequest(pool: heir.lease.pool), arrived: record.arrived,
             lease: AdoptedJob.Lease(lease, granted: record.granted, dialed: isDialing ? nil : record.dialed))
         let added = loop.add(
@@ -67,6 +68,7 @@ extension DispatchLoop {
         let caller = callers[callerSlot]
         // What the request said of itself: the answer is made for it, and later records repeat it.
         caller.pointee.traits = record.traits
+        if rules.listeners[Int(record.listener)].isHTTP, isDialing || caller.pointee.socket.taken == up.sourceAt { job.request = requestAgain(callerSlot) ?? job.request }
         var id = caller.pointee.job
         if !machine.adopt(id, job, at: now) {
             // Its name is taken, which no record of ours says: the job gets another.
@@ -83,6 +85,8 @@ extension DispatchLoop {
         if isDialing {
             worker.pointee.socket.readable = false
             worker.pointee.socket.writable = false
+            // Killed before it was written down.
+            if worker.pointee.deadline == .none { setDeadline(worker: slot, .dial, rules.pools[Int(worker.pointee.pool)].dialTimeout) }
             // What it asks for is in its socket still. One that has left is told of by its event.
             if rules.listeners[Int(record.listener)].isHTTP { _ = readAgain(callerSlot) }
             return
@@ -94,6 +98,16 @@ extension DispatchLoop {
         } else {
             adoptTunnel(slot, up, down)
         }
+    }
+
+    /// What a job asks for whose head is still in its caller's socket: it may go back in line, with its tenant, its urgency and its body.
+    private func requestAgain(_ slot: Int32) -> JobRequest? {
+        let caller = callers[slot]
+        let request = readAgain(slot)
+        // How much of it has reached the worker is still to be found out.
+        caller.pointee.headLength = 0
+        caller.pointee.socket.readable = true
+        return request
     }
 
     /// Nobody goes on with this lease: it is asserted once more, and released.

@@ -245,9 +245,11 @@ extension DispatchLoop {
             keepDeadline(.head, rule.configuration.deadlines.head)
         case .idle:
             caller.pointee.state = .idle
+            // A TCP caller asks with its first byte, and is believed to have sent one as soon as there is something to read.
+            caller.pointee.socket.readable = caller.pointee.socket.finned || lh_unread(caller.pointee.descriptor.raw) > 0
             keepDeadline(.keepAlive, rule.configuration.deadlines.keepAlive)
             again.append(slot)
-        case .parked: caller.pointee.state = .parked
+        case .parked, .begun: caller.pointee.state = .parked
         case .answering: answerAgain(slot, record.answer)
         case .closing: beginClosing(slot)
         }
@@ -285,7 +287,8 @@ extension DispatchLoop {
     /// A job that waits, under its old name; what it asks for is read again from the head, which is still in the socket.
     private func adoptWaiting(_ slot: Int32) {
         let caller = callers[slot]
-        guard let record = records.readCaller(slot) else { return lost(slot) }
+        // With a worker that was not in escrow: its job may be done by now, and is not begun a second time.
+        guard let record = records.readCaller(slot), record.state != .begun else { return lost(slot) }
         let listener = rules.listeners[Int(caller.pointee.listener)]
         var request = JobRequest(pool: rules.pools[Int(caller.pointee.pool)].id)
         if listener.isHTTP {

@@ -99,12 +99,23 @@ extension DispatchLoop {
         }
     }
 
+    /// Whether one of the two sides has taken bytes since this was last asked that had left our hands before: a slow reader behind a full send
+    /// buffer is not idle, though nothing passes here.
+    private func isStillTaking(_ slot: Int32) -> Bool {
+        let worker = workers[slot]
+        // A Unix-domain caller's queue says the same.
+        let unsent = UInt32(clamping: max(0, lh_unsent(worker.pointee.descriptor.raw)) + max(0, lh_unsent(callers[worker.pointee.caller].pointee.descriptor.raw)))
+        defer { worker.pointee.unsent = unsent }
+        return unsent != worker.pointee.unsent
+    }
+
     /// The caller is let go with the truth; the worker may still work, so it is left to end.
     private func sessionDue(_ slot: Int32, _ kind: WorkerDeadline) {
         let worker = workers[slot]
         guard worker.pointee.state == .session else { return }
         let callerSlot = worker.pointee.caller
         let isJob = now >= worker.pointee.jobDeadline
+        if !isJob, isStillTaking(slot) { return worker.pointee.exchange == .tunnel ? armTunnel(slot) : armExchange(slot) }
         let traits = worker.pointee.traits
         let isAnswerable = worker.pointee.exchange == .requestHead || worker.pointee.exchange == .responseHead
         let reason: Reason = isJob ? .jobTimeout : kind == .firstByte ? .workerTimeout : .idleTimeout

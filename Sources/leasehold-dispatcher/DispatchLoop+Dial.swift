@@ -51,6 +51,7 @@ extension DispatchLoop {
         worker.pointee.ackedBefore += worker.pointee.sentBytes
         worker.pointee.sentBytes = 0
         worker.pointee.consumeLater = 0
+        worker.pointee.unsent = 0
         worker.pointee.isProxied = false
         worker.pointee.endingOutcome = .abandoned
         if worker.pointee.up.base == nil { bindRelays(slot) }
@@ -181,6 +182,7 @@ extension DispatchLoop {
         let worker = workers[slot]
         let caller = callers[worker.pointee.caller]
         let listener = rules.listeners[Int(caller.pointee.listener)]
+        note(begun: worker.pointee.caller)
         if listener.sendsProxyHeader, !worker.pointee.isProxied { sendProxyHeader(slot) }
         if listener.isHTTP { return sendRequestHead(slot) }
         worker.pointee.exchange = .tunnel

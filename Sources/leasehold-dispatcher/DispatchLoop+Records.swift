@@ -42,6 +42,13 @@ extension DispatchLoop {
         commit(slot, .parked)
     }
 
+    /// Before the first byte of its job goes to a worker.
+    @inline(__always)
+    func note(begun slot: Int32) {
+        let at = records.caller(slot)
+        lh_store_last(at, at[0] & ~0xff | UInt64(CallerRecord.State.begun.rawValue))
+    }
+
     /// A job that had to get another name.
     func note(renamed slot: Int32) {
         let caller = callers[slot]

@@ -187,6 +187,7 @@ final class Shell {
             out["cuts", default: 0] += c.cuts
             out["escrowed", default: 0] += UInt64(dispatch.escrowed)
             out["escrow-skipped", default: 0] += c.escrowSkipped
+            out["escrow-delayed", default: 0] += dispatch.outbox.refusals
             out["adopted-callers", default: 0] += c.adoptedCallers
             out["adopted-sessions", default: 0] += c.adoptedSessions
             out["adoption-cut-heads", default: 0] += c.tornHeads

@@ -58,6 +58,8 @@ struct Worker: ~Copyable {
     var outgoing: Bytes?
     /// Bytes of the response at the front of the worker's socket that leave it once the caller's socket has taken their rewritten form.
     var consumeLater: UInt32 = 0
+    /// What the kernel still had for both sides when a deadline was last looked at, in bytes.
+    var unsent: UInt32 = 0
     /// The worker's connection can carry another request after this response.
     var keepsAlive = false
     /// The caller's connection stays open after this response.

@@ -20,7 +20,12 @@ struct Dispatcher: ParsableCommand {
             FileHandle.standardError.write(Data("\(error)\n".utf8))
             throw ExitCode(ExitStatus.configuration.rawValue)
         }
-        try withExtendedLifetime(shell) { try service.run() }
+        try withExtendedLifetime(shell) {
+            try service.run()
+            // Nothing is taken apart: the other threads still turn on what would be closed under them, and take that for lost connections,
+            // which they end. What a successor adopts must be as a kill leaves it.
+            _exit(0)
+        }
     }
 }
 

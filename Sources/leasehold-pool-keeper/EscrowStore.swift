@@ -77,8 +77,8 @@ final class EscrowStore {
             return true
         case .worker(let worker):
             let descriptor = try next(descriptors)
-            // Without its caller nobody could go on with it, unless the caller is gone anyhow.
-            guard holds(worker.caller, of: instance) || isEnding(worker.lease) else { return skip() }
+            // Without its caller nobody could go on with it, unless the caller is gone anyhow: it left, or has its whole response.
+            guard worker.caller == .none || holds(worker.caller, of: instance) || isEnding(worker.lease) else { return skip() }
             guard keep(descriptor, for: instance, { $0.put(worker, $1) }) else { return false }
             escrowed += 1
             return true

@@ -81,6 +81,27 @@ import Testing
         #expect(!outcome.faults.isEmpty, "and the run does not pass")
     }
 
+    /// A connection can be over within the call that makes it: at a port where nobody listens the first send says so. Whoever it was
+    /// counts as lost once, and is not waited for.
+    @Test func aSessionThatIsOverAtOnceIsNotWaitedFor() throws {
+        let arena = try Arena()
+        let crowd = Population(arena, targets: [.parkedTCP: 5, .tunnel: 5], seconds: 1, seed: 3)
+        let nobody = try ClosedPort()
+        let address = nobody.address
+        arena.start()
+        arena.post { crowd.begin(http: address, tcp: address, tcpScarce: address) }
+        let deadline = Patience.deadline()
+        while try arena.ask({ crowd.tally.lines.values.reduce(0) { $0 + $1.lost } }) < 50, monotonicNow() < deadline {}
+        let (lost, over) = try arena.ask {
+            crowd.admitsNew = false
+            return (crowd.tally.lines.values.reduce(0) { $0 + $1.lost }, crowd.sessions.values.filter { $0.outcome != nil }.count)
+        }
+        #expect(lost >= 50 && over == 0, "\(lost) lost, \(over) of them still there")
+        try arena.stop()
+        crowd.close()
+        withExtendedLifetime(nobody) {}
+    }
+
     @Test func lostAndDoubledBytesAreToldApart() {
         func receive(_ places: [Range<Int>]) -> ChaosKit.Flow.Fault? {
             let flow = ChaosKit.Flow(Pace(total: 3_000_000), seed: 99)

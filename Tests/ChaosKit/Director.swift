@@ -78,7 +78,9 @@ final class Director {
         } else {
             try hit(victim, blow, starts)
         }
-        try manager.waitReady(victim, after: blow == .stop ? starts - 1 : starts)
+        do { try manager.waitReady(victim, after: blow == .stop ? starts - 1 : starts) } catch {
+            throw TestFailure("blow \(index + 1), \(label), start \(starts), now \(manager.state(victim)): \(error)")
+        }
         if let other { try manager.waitReady(other) }
         try waitGranting()
         longestRecovery = max(longestRecovery, monotonicNow() - began)
@@ -101,15 +103,18 @@ final class Director {
         signal(first == .dispatcher ? .poolKeeper : .dispatcher, SIGKILL)
         try manager.waitReady(.poolKeeper, after: starts.1)
         try manager.waitReady(.dispatcher, after: starts.0)
+        // Nobody saw what the dispatcher held: nothing is granted until its workers must have noticed (`abandon`).
         try waitGranting()
         arena.post { [crowd] in crowd.recovered(index) }
         wait(500...1000)
     }
 
     private func signal(_ process: Fleet.Process, _ number: Int32) {
+        let waited = process == .dispatcher ? manager.dispatcherWaited() : 0
         manager.signal(process, number)
         guard process == .dispatcher else { return }
         let now = monotonicNow()
+        arena.post { [crowd] in crowd.dispatcherStruck(at: now, after: waited) }
         arena.post { [crowd] in number == SIGCONT ? crowd.order.dispatcherCame(at: now) : crowd.order.dispatcherWent(at: now) }
     }
 

@@ -111,6 +111,34 @@ final class Manager: @unchecked Sendable {
         _ = lh_close(wake)
     }
 
+    /// How long the dispatcher has waited for a processor, at the looks of the last second: on a busy machine it takes callers in late.
+    private let waits = Mutex<[(at: Int64, pid: Int32, waited: Int64)]>([])
+
+    private func lookAtWaits(_ pid: Int32) {
+        let now = monotonicNow()
+        // The second number of schedstat: nanoseconds runnable and not running (Documentation/scheduler/sched-stats). Of all threads, the worst.
+        let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+        let waited = tasks.compactMap { task in
+            (try? String(contentsOfFile: "/proc/\(pid)/task/\(task)/schedstat", encoding: .utf8))?.split(separator: " ").dropFirst().first.flatMap { Int64($0) }
+        }.max()
+        guard let waited else { return }
+        waits.withLock { all in
+            all.append((now, pid, waited))
+            all.removeAll { $0.at < now - 1_000_000_000 }
+        }
+    }
+
+    /// The time of the last half second in which the dispatcher that is there now was ready to run and had no processor.
+    func dispatcherWaited() -> Int64 {
+        let pid = state(.dispatcher).pid
+        lookAtWaits(pid)
+        let now = monotonicNow()
+        return waits.withLock { all in
+            let its = all.filter { $0.pid == pid && $0.at >= now - 500_000_000 }
+            return (its.last?.waited ?? 0) - (its.first?.waited ?? 0)
+        }
+    }
+
     /// Sends a signal to the process that is there now; the monotonic instant right before it.
     @discardableResult
     func signal(_ process: Fleet.Process, _ number: Int32) -> Int64 {
@@ -183,6 +211,7 @@ final class Manager: @unchecked Sendable {
                 waits.append(pollfd(fd: unit.pidfd, events: Int16(POLLIN), revents: 0))
             }
             _ = poll(&waits, nfds_t(waits.count), 20)
+            if let dispatcher = all.first(where: { $0.process == .dispatcher }), dispatcher.pidfd >= 0 { lookAtWaits(dispatcher.state.pid) }
             for (index, unit) in all.enumerated() {
                 if waits[1 + 2 * index].revents != 0 { hear(unit) }
                 if waits[2 + 2 * index].revents != 0 { ended(unit) }

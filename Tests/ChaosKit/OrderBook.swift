@@ -39,6 +39,8 @@ struct OrderBook {
     /// How many went before one caller, at most.
     private(set) var most = 0
     private(set) var tokensTwice = 0
+    /// Of those that saw a later one go first, a line each.
+    private(set) var details: [String] = []
 
     /// What a dispatcher that is up may take to read a request.
     private static let margin: Int64 = 150_000_000
@@ -51,6 +53,12 @@ struct OrderBook {
     mutating func dispatcherCame(at now: Int64) {
         guard let last = away.indices.last, away[last].to == .max else { return }
         away[last].to = now
+    }
+
+    /// When the newest dispatcher came, if `connected` was made while there was none: then it waited in the backlog.
+    func cameAfter(_ connected: Int64) -> Int64? {
+        guard let gap = away.last(where: { $0.to != .max }), gap.from <= connected, connected < gap.to else { return nil }
+        return gap.to
     }
 
     private func readBy(_ asked: Int64) -> Int64 {
@@ -66,13 +74,23 @@ struct OrderBook {
         count += 1
         let new = Served(session: session, askedAt: askedAt, readBy: readBy(askedAt), token: token)
         var before = 0
+        var first: Served?
         for old in served.suffix(400) {
             if old.token == token { tokensTwice += 1 }
-            if old.token < token && new.readBy < old.askedAt { before += 1 }
+            if old.token < token && new.readBy < old.askedAt {
+                before += 1
+                if old.askedAt > first?.askedAt ?? 0 { first = old }
+            }
         }
-        if before > 0 {
+        if before > 0, let first {
             let wasAway = away.contains { $0.from <= now && $0.to >= askedAt }
             if wasAway { overtakenInBlow += 1 } else { overtaken += 1 }
+            if !wasAway {
+                details.append(
+                    "\(session) asked \((first.askedAt - askedAt) / 1_000_000) ms before \(first.session), waited \((now - askedAt) / 1_000_000) ms, "
+                        + "and got token \(token.epoch).\(token.counter) after \(first.token.epoch).\(first.token.counter); \(before) before it; last absences: "
+                        + away.suffix(2).map { "\((now - $0.from) / 1_000_000)–\($0.to == .max ? 0 : (now - $0.to) / 1_000_000) ms ago" }.joined(separator: ", "))
+            }
         }
         most = max(most, before)
         served.append(new)

@@ -4,7 +4,7 @@ extension Run.Outcome {
         var out: [String] = []
         func zero(_ count: Int, _ what: String, _ details: some Sequence<String> = EmptyCollection<String>()) {
             guard count != 0 else { return }
-            out.append("seed \(seed): \(count) \(what)" + details.prefix(12).map { "\n    \($0)" }.joined())
+            out.append("seed \(seed): \(count) \(what)" + details.prefix(40).map { "\n    \($0)" }.joined())
         }
         zero(single.lines.values.reduce(0) { $0 + $1.lost }, "sessions lost", single.troubles)
         zero(single.lines.values.reduce(0) { $0 + $1.corrupt }, "sessions with wrong bytes", single.troubles)
@@ -14,7 +14,7 @@ extension Run.Outcome {
         zero(tally.violations.count, "second concurrent jobs", tally.violations)
         zero(localViolations.count, "second concurrent jobs at local workers", localViolations)
         zero(order.tokensTwice, "leases granted twice")
-        zero(order.overtaken, "parked callers saw a later one go first")
+        zero(order.overtaken, "parked callers saw a later one go first", order.details)
         if order.most > scarce { out.append("seed \(seed): \(order.most) later callers went before one: more than grants can be on their way") }
         zero(surprises.count, "ends that nobody had asked for", surprises)
         zero(leftovers.count, "leftovers at the end", leftovers)

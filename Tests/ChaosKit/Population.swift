@@ -15,6 +15,7 @@ final class Population: @unchecked Sendable {
     var admitsNew = true
     /// Since when a dispatcher that was told to stop may say so to those who come.
     private(set) var drainingSince: Int64?
+    private var lastDrainBegan: Int64 = 0
     private var lastDraining: Int64 = 0
     private(set) var workplaces: [Workplace] = []
     private let targets: [Kind: Int]
@@ -72,7 +73,9 @@ final class Population: @unchecked Sendable {
             let plan = Plan(lastID, kind, scale: seconds, using: &random)
             tally.lines[kind, default: .init()].began += 1
             do {
-                sessions[lastID] = try Session(plan, in: self, to: kind == .parkedTCP ? tcpScarce : kind.isTCP ? tcp : http)
+                let session = try Session(plan, in: self, to: kind == .parkedTCP ? tcpScarce : kind.isTCP ? tcp : http)
+                // A connection that is reset at once (a dispatcher that drains does that to TCP callers) is over before it is here.
+                if session.outcome == nil { sessions[lastID] = session }
             } catch {
                 tally.lines[kind]?.lost += 1
                 tally.troubles.append("\(kind.rawValue) \(plan.id): \(error)")
@@ -112,7 +115,10 @@ final class Population: @unchecked Sendable {
         let kind = session.plan.kind
         // Taken in, perhaps, but not yet in escrow: at most one turn of the dispatcher's long.
         let blow = tally.blows.indices.last { tally.blows[$0].at <= now && tally.blows[$0].label.contains("dispatcher") }
-        if let blow, !session.hasBegunOnce, session.askedAt != 0, abs(tally.blows[blow].at - session.connectedAt) < Self.unescrowedFor {
+        // From the backlog nobody is taken in before there is a dispatcher.
+        let from = order.cameAfter(session.connectedAt) ?? session.connectedAt
+        let isFresh = strikes.contains { $0.at <= now && now - $0.at < 2_000_000_000 && abs($0.at - from) < Self.unescrowedFor + $0.waited }
+        if let blow, !session.hasBegunOnce, session.askedAt != 0, isFresh {
             tally.lines[kind]?.unescrowed += 1
             tally.blows[blow].unescrowed += 1
             return
@@ -122,7 +128,15 @@ final class Population: @unchecked Sendable {
         trouble(session, how, at: now)
     }
 
-    /// A caller that connected this long before the dispatcher's end may have been accepted by it in its last turn.
+    /// Signals to dispatchers, and how long each had waited for a processor in the half second before.
+    private var strikes: [(at: Int64, waited: Int64)] = []
+
+    func dispatcherStruck(at now: Int64, after waited: Int64) {
+        strikes.append((now, waited))
+        if strikes.count > 50 { strikes.removeFirst(25) }
+    }
+
+    /// A caller that connected this long before the dispatcher's end (or was in its backlog when it came, so long before) may have been accepted by it in its last turn.
     private static let unescrowedFor: Int64 = 100_000_000
 
     func violation(_ what: String) {
@@ -132,8 +146,10 @@ final class Population: @unchecked Sendable {
 
     private func trouble(_ session: Session, _ what: String, at now: Int64) {
         let blow = tally.blows.last.map { "\((now - $0.at) / 1_000_000) ms after \($0.label) (\(tally.blows.count))" } ?? "before any blow"
-        let age = (now - session.connectedAt) / 1_000_000
-        tally.troubles.append("\(session.plan.kind.rawValue) \(session.plan.id)/\(session.exchange.round), \(age) ms old: \(what); \(blow)")
+        var age = "\((now - session.connectedAt) / 1_000_000) ms old"
+        if let came = order.cameAfter(session.connectedAt) { age += ", from a backlog \((now - came) / 1_000_000) ms ago" }
+        if let strike = strikes.last { age += ", dispatcher struck \((now - strike.at) / 1_000_000) ms ago, having waited \(strike.waited / 1_000_000) of 500 ms" }
+        tally.troubles.append("\(session.plan.kind.rawValue) \(session.plan.id)/\(session.exchange.round), \(age): \(what); \(blow)")
     }
 
     func paused(_ session: Session, from: Int64, to: Int64) {
@@ -180,8 +196,15 @@ final class Population: @unchecked Sendable {
     func recovered(_ blow: Int) { tally.blows[blow].over = monotonicNow() }
 
     func draining(_ isDraining: Bool) {
+        if isDraining { lastDrainBegan = monotonicNow() }
         drainingSince = isDraining ? monotonicNow() : nil
         lastDraining = monotonicNow()
+    }
+
+    /// Whether a dispatcher drained when something happened, give or take what a connection is on its way.
+    func drained(at time: Int64) -> Bool {
+        if let since = drainingSince { return time > since - 20_000_000 }
+        return time > lastDrainBegan - 20_000_000 && time < lastDraining
     }
 
     /// Whether a dispatcher drained at or after `since`: it may have asked callers to close.

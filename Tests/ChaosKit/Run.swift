@@ -136,11 +136,13 @@ package struct Run: Sendable {
             adopt-within: \(adoptWithin)
             dispatcher: { threads: \(threads) }
             defaults:
-              pool: { hold: { timeout: 5m } }
+              pool: { hold: { timeout: 5m }, abandon: 15s }
             pools:
               - { name: wide, service: shop/wide, port: http }
               - { name: scarce, service: shop/scarce, port: http }
+              # Its workers are two, know at once that their caller is gone, and work for 20 ms: what a dead dispatcher may have begun is over soon.
               - name: local
+                abandon: 1s
                 workers:
                   command: [\(Fleet.executable("leasehold-example-worker")), --port, "{port}", --violations, \(fleet.directory)/violations]
                   ports: [\(ports.map { "\($0)" }.joined(separator: ", "))]
@@ -179,10 +181,11 @@ package struct Run: Sendable {
         var left = try arena.ask {
             crowd.sessions.values.map { session in
                 let exchange = session.exchange
-                session.fail(
-                    .lost("never ended: up \(exchange.up.sent)/\(exchange.up.received)/\(session.plan.up.total), down \(exchange.down.sent)/"
-                        + "\(exchange.down.received)/\(session.plan.down.total), begun \(exchange.begun) times, worker done: \(exchange.visitDone)"))
-                return "\(session.plan.kind.rawValue) \(session.plan.id) did not end"
+                let story = "up \(exchange.up.sent)/\(exchange.up.received)/\(session.plan.up.total), down \(exchange.down.sent)/"
+                    + "\(exchange.down.received)/\(session.plan.down.total), begun \(exchange.begun) times, worker done: \(exchange.visitDone), "
+                    + "\((monotonicNow() - session.connectedAt) / 1_000_000) ms old"
+                session.fail(.lost("never ended: \(story)"))
+                return "\(session.plan.kind.rawValue) \(session.plan.id) did not end: \(story)"
             }
         }
         var rows: [Fleet.PoolRow] = []

@@ -217,8 +217,9 @@ final class Visit: Party {
         }
         guard isRunning else { return close() }
         // A caller that leaves is passed on as its end: the worker goes on.
-        if end == .fin, session?.outcome != nil || session == nil { return }
         if end == .fin, plan?.kind.isTunnel == false, incoming.phase == .complete { return }
+        // In the middle of what it said, an end is a loss, or a caller that is gone: then this is of no use any more.
+        if session?.outcome != nil || session == nil { return breakOff() }
         if session?.exchange === exchange {
             session?.fail(.lost("the worker's connection \(end == .fin ? "ended" : "was reset"): \(story)"))
         }

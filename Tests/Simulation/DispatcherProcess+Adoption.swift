@@ -80,7 +80,11 @@ extension DispatcherProcess {
         for caller in callers where caller.isInLimbo { park(caller) }
         machine.adoptedAll()
         if world.checksMachines { machine.checkInvariants() }
-        world.limbo.removeValue(forKey: instance)?.end(world)
+        if let left = world.limbo.removeValue(forKey: instance) {
+            // What the pool-keeper did not have was ended when it heard of the death.
+            if let caller = left.callers.first(where: \.isInLimbo) { world.fail("\(caller.name) was in escrow, and was not handed over") }
+            left.end(world)
+        }
         isOpen = true
         guard act() else { return }
         for caller in callers { escrow(caller) }
@@ -149,7 +153,7 @@ extension DispatcherProcess {
     private func goOn(_ connection: Connection) {
         switch connection.state {
         case .dialing, .closed: return
-        case .session: if connection.hasSent { watchFirstByte(connection) } else { begin(connection) }
+        case .session: if connection.hasSent, world.mutation != .beginsAdoptedJobsAgain { watchFirstByte(connection) } else { begin(connection) }
         case .grace: after(.milliseconds(100), isTimer: true) { [self] in workerClosed(connection) }
         case .ending: watchEnding(connection)
         }

@@ -42,6 +42,10 @@ extension DispatcherProcess {
         connection.state = .session
         feed(.dialed(connection.job))
         guard act() else { return }
+        if world.mutation == .sendsBeforeEscrow {
+            begin(connection)
+            return after(.milliseconds(2)) { [self] in if connection.state == .session { escrow(connection) } }
+        }
         // In escrow before the first byte goes there.
         escrow(connection)
         link?.flush()
@@ -107,6 +111,12 @@ extension DispatcherProcess {
             return feed(.ended(connection.job, .probePassed))
         }
         guard let caller = connection.caller else { return }
+        if world.mutation == .releasesBeforeTheLastByte {
+            drop(connection)
+            own(connection.job, nil)
+            feed(.ended(connection.job, .served))
+            return after(.milliseconds(2)) { [self] in if caller.dispatcher === self { hand(caller, .served) } }
+        }
         // One step: whether the last byte has gone to the caller is what the kernel says, not what somebody has noted before it.
         connection.state = .grace
         connection.caller = nil

@@ -30,6 +30,10 @@ final class DispatcherProcess: Process {
         owners = []
         keeper = Uplink(self, to: world.keeper, .leasing, seat: name, instance: instance)
         keeper.connect()
+        if world.mutation == .acceptsBeforeAdopting {
+            isAccepting = true
+            acceptCallers()
+        }
     }
 
     override func died() {

@@ -91,7 +91,8 @@ extension KeeperProcess {
         box.told = Set(box.callers.keys)
         escrow[heir] = box
         if dead != heir, let left = world.limbo.removeValue(forKey: dead.rawValue) { world.limbo[heir.rawValue] = left }
-        for (_, worker) in box.workers.sorted(by: { $0.key < $1.key }) {
+        if world.mutation == .handsNothingOver { return end.send(LeasingReply.adopt(.end)) }
+        for (_, worker) in box.workers.sorted(by: { $0.key < $1.key }) where world.mutation != .handsOverOnlyCallers {
             guard let lease = keeper?.held(worker.names.lease, at: now) else { continue }
             end.send(LeasingReply.adopt(.worker(worker.names, lease)))
         }
@@ -100,13 +101,14 @@ extension KeeperProcess {
     }
 
     func fence(_ lease: LeaseID, of instance: InstanceID) {
-        guard let worker = escrow[instance]?.workers.removeValue(forKey: lease) else { return }
+        guard let worker = escrow[instance]?.workers.removeValue(forKey: lease), world.mutation != .neverFences else { return }
         if worker.connection.isInLimbo { worker.connection.orphan(world) }
     }
 
     func dropEscrow(_ instance: InstanceID) {
         escrow[instance] = nil
-        guard let left = world.limbo.removeValue(forKey: instance.rawValue) else { return }
+        guard var left = world.limbo.removeValue(forKey: instance.rawValue) else { return }
+        if world.mutation == .neverFences { left.connections = [] }
         if left.callers.contains(where: \.isInLimbo), now < left.since + world.scenario.adoptWithin {
             world.fail("callers of a dead dispatcher were dropped before their time")
         }

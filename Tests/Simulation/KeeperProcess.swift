@@ -225,7 +225,7 @@ final class KeeperProcess: Process {
 
     /// What a dead process had said is read to its end before its death counts.
     private func buryIfSilent(_ instance: InstanceID) {
-        guard !peers.contains(where: { $0.instance == instance }) else { return }
+        guard world.mutation == .buriesTheUnread || !peers.contains(where: { $0.instance == instance }) else { return }
         dying.remove(instance)
         world.trace.note(name) { "· instance \(instance.rawValue) is dead" }
         settleEstate(of: instance)

@@ -44,6 +44,27 @@ enum Mutation: CaseIterable {
     /// It calls a worker free that it had to reset.
     case trustsResets
 
+    // Escrow and adoption.
+
+    /// The pool-keeper takes a successor's adoption for complete at its hello.
+    case grantsBeforeAdoption
+    /// It counts a death before it has read what the dead one said last.
+    case buriesTheUnread
+    /// It hands over nothing of what it keeps.
+    case handsNothingOver
+    /// It hands over those who wait, and not the sessions.
+    case handsOverOnlyCallers
+    /// When nobody adopts in time it cuts no worker off.
+    case neverFences
+    /// The dispatcher sends a job's first byte before its worker is in escrow.
+    case sendsBeforeEscrow
+    /// Its release goes before the last byte to the caller.
+    case releasesBeforeTheLastByte
+    /// It accepts callers before it has adopted.
+    case acceptsBeforeAdopting
+    /// It begins the jobs of adopted sessions again.
+    case beginsAdoptedJobsAgain
+
     /// What has to go wrong before the rarest of them show.
     var trouble: Trouble.Kind? {
         switch self {
@@ -51,7 +72,8 @@ enum Mutation: CaseIterable {
         case .forgetsHoldersAtStop: .endKeeper
         case .buriesTheSilent: .breakLeasing
         case .forgetsRoster, .freesOnBlink, .releasesOnEnding, .timesLeasesOut, .reusesEpoch, .forgetsArrival, .emptyWhileUnknown, .assertsNothing,
-            .forgetsTickets, .forgetsCuts, .neverReleases, .keepsUnused, .neverCancels, .keepsDeadCallers, .triesAgain, .trustsResets: nil
+            .forgetsTickets, .forgetsCuts, .neverReleases, .keepsUnused, .neverCancels, .keepsDeadCallers, .triesAgain, .trustsResets, .grantsBeforeAdoption, .buriesTheUnread, .handsNothingOver, .handsOverOnlyCallers, .neverFences,
+            .sendsBeforeEscrow, .releasesBeforeTheLastByte, .acceptsBeforeAdopting, .beginsAdoptedJobsAgain: nil
         }
     }
 
@@ -69,6 +91,7 @@ enum Mutation: CaseIterable {
         case (.buriesTheSilent, .dispatcherLinkEnded(let link)):
             guard let peer = process.peer(link) else { return [input] }
             return [input, .dispatcherDied(peer.instance)]
+        case (.grantsBeforeAdoption, .dispatcherConnected(let link, _, _)): return [input, .request(link, .asserted)]
         case (.timesLeasesOut, _): return [input] + leases.filter { $0.age > .seconds(2) }.flatMap(release)
         case (.forgetsArrival, .request(let link, .ticket(var ticket))) where ticket.isRequeued:
             ticket.age = .zero

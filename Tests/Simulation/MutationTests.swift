@@ -17,6 +17,7 @@ import Testing
     /// Those that give one worker to two jobs are noticed by the workers alone.
     @Test(arguments: [
         Mutation.forgetsRoster, .freesOnBlink, .releasesOnEnding, .buriesTheSilent, .timesLeasesOut, .assertsNothing, .trustsResets,
+        .neverFences, .beginsAdoptedJobsAgain,
     ])
     func theWorkersThemselvesNotice(mutation: Mutation) {
         for seed in 1...Self.most {

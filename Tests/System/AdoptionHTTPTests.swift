@@ -234,6 +234,43 @@ import Testing
         }
     }
 
+    /// A job that was adopted and then goes back in line is all that it was: its body goes to the next worker.
+    @Test(arguments: [false, true])
+    func aJobThatGoesBackInLineAfterADeathTakesItsBodyAlong(_ isChunked: Bool) throws {
+        try Seat.run(Setup.http(pool: "quarantine: { first: 50ms, most: 50ms }")) { fleet, seat in
+            let (asked, goOn) = (Gate(), Gate())
+            let worker = try fleet.serveScript { visit in
+                let head = try visit.readRequestHead()
+                if head.target == "/next" { return try visit.send(Reply.ok()) }
+                visit.begin(head.target)
+                defer { visit.finish() }
+                if visit.number == 0 {
+                    asked.open()
+                    try goOn.wait()
+                    return try visit.send("HTTP/1.1 503 Busy\r\nLeasehold-Busy: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                }
+                try visit.send("HTTP/1.1 100 Continue\r\n\r\n")
+                let body = try visit.receive(isChunked ? 20 : 10)
+                try visit.send(Reply.ok(String(decoding: body, as: UTF8.self)))
+            }
+            let caller = try seat.call()
+            let framing = isChunked ? "Transfer-Encoding: chunked" : "Content-Length: 10"
+            try caller.send("POST /up HTTP/1.1\r\nHost: x\r\n\(framing)\r\nExpect: 100-continue\r\n\r\n")
+            try asked.wait()
+            try seat.kill()
+            try fleet.publish([])
+            goOn.open()
+            try fleet.waitPool("pods", "it goes back in line") { $0.queued == 1 }
+            try fleet.serve([Pod("worker", at: worker.address)])
+            #expect(try caller.receive(through: "\r\n\r\n").starts(with: Array("HTTP/1.1 100".utf8)))
+            try caller.send(isChunked ? "a\r\n0123456789\r\n0\r\n\r\n" : "0123456789")
+            let answer = try caller.readResponse()
+            #expect(answer.status == 200 && answer.text.contains("0123456789"), "\(answer)")
+            #expect(worker.names == ["/up", "/up"])
+            #expect(try caller.fetch("/next").status == 200, "and nothing of it is taken for another request")
+        }
+    }
+
     /// Also one whose worker has said all it will say.
     @Test(arguments: [false, true])
     func anUpgradedConnectionGoesOn(_ workerIsSilent: Bool) throws {

@@ -134,6 +134,96 @@ import Wire
         #expect(served > 5 && cut > 5 && served + cut == 40, "\(served) served, \(cut) cut")
     }
 
+    /// The kernel refuses more descriptors in flight than one process of the user may have open (ETOOMANYREFS, unix(7)): what is to be
+    /// in escrow waits, is counted, and goes in order as soon as somebody reads.
+    @Test(.enabled(if: geteuid() == 0, "needs root: privileged processes are not refused"))
+    func escrowWaitsWhileTooManyDescriptorsOfTheUserAreInFlight() throws {
+        let fleet = try Fleet(Setup.tcp())
+        defer { fleet.close() }
+        let keeper = try FakeKeeper(fleet)
+        let worker = fleet.own(try TestWorker { visit in try visit.send(try visit.receive(5)) })
+        // A user of this test's own: nobody else's descriptors count.
+        try fleet.launch(.dispatcher, descriptorLimit: 64, user: 64_000 + UInt32(getpid() % 1000))
+        try keeper.greet()
+        try fleet[.dispatcher].waitForNotification("READY=1")
+        // Nobody reads. Their connections are over, but what was sent of them is in flight for as long as that.
+        var callers: UInt64 = 0
+        while try fleet.counter("escrow-delayed") == 0 {
+            guard callers < 300 else { throw TestFailure("nothing was refused after \(callers) callers") }
+            callers += 1
+            let caller = try fleet.call("tcp")
+            try fleet.waitCounter("accepted", atLeast: callers)
+            caller.close()
+        }
+        #expect(callers > 50, "about as many as the limit")
+        let last = try fleet.call("tcp")
+        try last.send("hello")
+        let request = try keeper.hear("its ticket") { if case .ticket = $0 { true } else { false } }
+        guard case .ticket(let ticket) = request else { return }
+        // Every one of them, once, in order, each with its descriptor.
+        let told = keeper.heard.compactMap { if case .escrow(.caller(let name, _)) = $0 { name } else { nil } }
+        #expect(told.count == Int(callers) + 1 && Set(told).count == told.count && told.last == ticket.connection)
+        #expect(keeper.descriptors.count == told.count + 1, "and the records")
+        let gone = keeper.heard.count { if case .escrow(.callerGone) = $0 { true } else { false } }
+        #expect(gone == Int(callers))
+        try keeper.say(
+            .grant(
+                Grant(
+                    ticket: ticket.id, lease: LeaseID(epoch: 1, counter: 1), pool: ticket.pool, endpoint: EndpointID(high: 1, low: 1),
+                    address: worker.address, dialBy: .seconds(30))))
+        #expect(try last.receive(5) == Array("hello".utf8))
+    }
+
+    /// Rule 6, where there is no room for the worker's socket: a job that a worker may have begun is lost with its dispatcher, and never
+    /// begun again.
+    @Test(arguments: [false, true])
+    func aJobWhoseWorkerIsNotInEscrowIsNotBegunAgain(_ isTCP: Bool) throws {
+        let fleet = try Fleet(isTCP ? Setup.tcp() : Setup.http())
+        defer { fleet.close() }
+        try fleet.launch(.watcher)
+        try fleet.launch(.poolKeeper, descriptorLimit: 64)
+        for process in [Fleet.Process.watcher, .poolKeeper] { try fleet[process].waitForNotification("READY=1") }
+        let seat = try Seat(fleet, isTCP ? "tcp" : "http")
+        let ledger = JobLedger(slots: 4)
+        let gate = Gate()
+        let workers = try (0..<4).map { _ in
+            fleet.own(try TestWorker(ledger: ledger) { visit in
+                let name = isTCP ? String(decoding: try visit.receive(1), as: UTF8.self) : try visit.readRequest().target
+                visit.begin(name)
+                try gate.wait()
+                try visit.send(isTCP ? name : Reply.ok(name))
+                visit.finish()
+            })
+        }
+        try fleet.serve(workers.enumerated().map { Pod("w\($0)", at: $1.address) })
+        // Callers until one of them is not taken: then one descriptor is left, for one worker of the next two.
+        var idle: [RawCaller] = []
+        let sessions = try (0..<2).map { _ in try seat.call() }
+        while try fleet.counter("escrow-skipped") == 0 {
+            idle.append(try seat.call())
+            try fleet.waitCounter("accepted", atLeast: UInt64(idle.count + 2))
+        }
+        for (i, caller) in sessions.enumerated() {
+            if isTCP { try caller.send("\(i)") } else { try caller.get("\(i == 0 ? "/0" : "/1")") }
+            try fleet.waitPool("pods", "session \(i)") { $0.leases == i + 1 }
+            try workers[0].wait("job \(i)") { $0.jobs == i + 1 }
+        }
+        #expect(try fleet.leases().filter(\.escrowed).count == 1)
+        try seat.kill()
+        #expect(try fleet.counter("adopted-sessions") == 1)
+        #expect(try sessions[1].receiveToEnd().end == .reset)
+        // Those that have said nothing ask for nothing.
+        #expect(try fleet.pool("pods").queued == 0 && fleet.leases().count == 1)
+        gate.open()
+        let answer = isTCP ? String(decoding: try sessions[0].receive(1), as: UTF8.self) : try sessions[0].readResponse().text
+        #expect(answer == (isTCP ? "0" : "/0"))
+        sessions[0].close()
+        try fleet.waitPool("pods", "the end") { $0.leases == 0 && $0.queued == 0 }
+        #expect(ledger.counts.names == (isTCP ? ["0", "1"] : ["/0", "/1"]), "each began once")
+        #expect(try fleet.counter("adoption-losses") == 1)
+        withExtendedLifetime(idle) {}
+    }
+
     /// A new pool-keeper is told everything again, so that the next death of a dispatcher costs as little as the first.
     @Test func aNewPoolKeeperGetsEverythingIntoEscrowAgain() throws {
         try Seat.run(Setup.http()) { fleet, seat in

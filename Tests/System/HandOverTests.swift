@@ -34,6 +34,52 @@ import Testing
         }
     }
 
+    /// While the process ends its other thread is still at work: nothing that it moves may be closed under it.
+    @Test func handingOverWithTwoThreadsLosesNoByteOfWhatTheyMove() throws {
+        try Seat.run(Setup.tcp(pool: "hold: { timeout: 5m }", top: "dispatcher: { threads: 2 }"), listener: "tcp") { fleet, seat in
+            let flows = (0..<24).map { (up: Flow(seed: $0, appetite: .eager, most: 64 * 1024), down: Flow(seed: 7000 + $0, appetite: .eager, most: 64 * 1024)) }
+            let workers = try flows.map { _ in
+                fleet.own(try TestWorker { visit in
+                    visit.begin()
+                    let flow = flows[Int(try visit.receive(1)[0])]
+                    flow.up.receive(on: visit)
+                    flow.down.send(on: visit) { visit.finish() }
+                    _ = try flow.up.outcome(patience: 20)
+                    _ = try flow.down.outcome(patience: 20)
+                })
+            }
+            try fleet.serve(workers.enumerated().map { Pod("w\($0)", at: $1.address) })
+            var callers: [RawCaller] = []
+            for (i, flow) in flows.enumerated() {
+                let caller = try seat.call()
+                try caller.send([UInt8(i)])
+                flow.up.send(on: caller)
+                flow.down.receive(on: caller)
+                callers.append(caller)
+            }
+            try fleet.waitPool("pods", "all tunnels") { $0.leases == flows.count }
+            for round in 0..<4 {
+                let mark = flows.reduce(0) { $0 + $1.up.received + $1.down.received } + 400_000
+                try fleet[.dispatcher].wait("bytes to move") { flows.reduce(0) { $0 + $1.up.received + $1.down.received } > mark }
+                try seat.handOver()
+                let troubles = flows.compactMap { $0.up.trouble ?? $0.down.trouble }
+                try #require(troubles.isEmpty, "round \(round): \(troubles)")
+                #expect(try fleet.counter("adopted-sessions") == UInt64(flows.count))
+                #expect(try fleet.counter("adoption-losses") == 0)
+            }
+            for flow in flows {
+                flow.up.stop()
+                flow.down.stop()
+            }
+            for (i, flow) in flows.enumerated() {
+                #expect(try flow.up.outcome() == nil, "tunnel \(i) up")
+                #expect(try flow.down.outcome() == nil, "tunnel \(i) down")
+            }
+            #expect(workers.allSatisfy { $0.troubles.isEmpty } && workers.reduce(0) { $0 + $1.connections } == flows.count)
+            withExtendedLifetime(callers) {}
+        }
+    }
+
     /// It goes on answering, lets what runs finish, and leaves nothing to a successor.
     @Test func drainingEndsWhatRunsAndHandsNothingOver() throws {
         try Seat.run(Setup.http()) { fleet, seat in

@@ -171,6 +171,45 @@ import Testing
             #expect(jobs == 6)
         }
     }
+
+    /// Worker and dispatcher are done, and the caller still takes what is on its way to it: as long as it does, it is not idle.
+    @Test func aSlowReaderIsNotIdleWhileTheKernelStillHasBytesForIt() throws {
+        try Fleet.run(Setup.tcp(pool: "abandon: 1s")) { fleet in
+            let size = 600_000
+            let workers = try (0..<2).map { _ in
+                fleet.own(try TestWorker { visit in
+                    let isSlow = try visit.receive(1) == Array("s".utf8)
+                    if isSlow { try Pattern(size).send(on: visit) }
+                    visit.halfClose()
+                    _ = try visit.expectEnd()
+                })
+            }
+            try fleet.serve(workers.enumerated().map { Pod("w\($0)", at: $1.address) })
+            let slow = try RawCaller(to: fleet.listener("tcp"), receiveBuffer: 8192)
+            try slow.send("s")
+            var got: [UInt8] = []
+            // By those who take nothing and never close one knows that `abandon` has passed.
+            var idle = try fleet.call("tcp")
+            try idle.send("i")
+            var letGo = -1
+            while letGo < 2, got.count < size - 1000 {
+                got += try slow.receive(500)
+                let leases = try fleet.pool("pods").leases
+                if letGo < 0, leases == 2 { letGo = 0 }
+                guard letGo >= 0, leases == 1 else { continue }
+                letGo += 1
+                idle = try fleet.call("tcp")
+                try idle.send("i")
+                try fleet.waitPool("pods", "the next") { $0.leases == 2 }
+            }
+            #expect(letGo == 2)
+            got += try slow.receive(size - got.count)
+            #expect(got == Array((Pattern.base + Pattern.base).prefix(size)))
+            #expect(try slow.expectEnd() == .fin)
+            slow.close()
+            try fleet.waitPool("pods", "the end") { $0.leases == 0 }
+        }
+    }
 }
 
 /// The virtual environment that `scripts/bootstrap test` makes.

@@ -104,18 +104,25 @@ public final class Fleet: @unchecked Sendable {
         for process in processes { try self[process].waitForNotification("READY=1") }
     }
 
-    /// Starts one without waiting. `sockets` are passed by the LISTEN_FDS protocol; `descriptorLimit` is RLIMIT_NOFILE.
+    /// Starts one without waiting. `sockets` are passed by the LISTEN_FDS protocol; `descriptorLimit` is RLIMIT_NOFILE; with
+    /// `user` it runs as somebody without privileges, to whom the fleet's directories are opened.
     @discardableResult
     public func launch(
         _ process: Process, sockets: [(name: String, descriptor: Int32)] = [], environment extra: [String: String] = [:],
-        descriptorLimit: Int? = nil
+        descriptorLimit: Int? = nil, user: UInt32? = nil
     ) throws -> Daemon {
         var environment = extra
         let program = "\(Launch.bin)/leasehold-\(process.rawValue)"
         let arguments = ["--config", configurationPath, "--log-level", "debug"]
         if let descriptorLimit {
+            var become = ""
+            if let user {
+                for path in [directory, runtimeDirectory] where chmod(path, 0o777) != 0 { throw TestFailure("chmod \(path): errno \(errno)") }
+                for name in try FileManager.default.contentsOfDirectory(atPath: runtimeDirectory) { chmod("\(runtimeDirectory)/\(name)", 0o777) }
+                become = "setpriv --reuid \(user) --regid \(user) --clear-groups "
+            }
             let daemon = try spawn(
-                process.rawValue, "/bin/sh", ["-c", "ulimit -n \(descriptorLimit); exec \"$0\" \"$@\"", program] + arguments,
+                process.rawValue, "/bin/sh", ["-c", "ulimit -n \(descriptorLimit); exec \(become)\"$0\" \"$@\"", program] + arguments,
                 environment: environment)
             daemons[process] = daemon
             return daemon
@@ -153,6 +160,7 @@ public final class Fleet: @unchecked Sendable {
         let notifyPath = "\(directory)/notify.\(starts)"
         let raw = lh_socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue))
         guard raw >= 0, lh_bind_unix(Int32(raw), notifyPath) >= 0 else { throw TestFailure("cannot bind \(notifyPath)") }
+        chmod(notifyPath, 0o777)
         let notify = Descriptor(owning: Int32(raw))
         var environment = ["LEASEHOLD_FLEET": directory, "PATH": "\(Launch.bin):/usr/local/bin:/usr/bin:/bin", "NOTIFY_SOCKET": notifyPath]
         environment.merge(extra) { $1 }

@@ -137,6 +137,9 @@ static inline long lh_unread(int fd) {
     return ioctl(fd, FIONREAD, &n) < 0 ? -(long)errno : n;
 }
 
+/// Bytes that were sent and not acknowledged (SIOCOUTQ); a FIN counts as one.
+long lh_unsent(int fd);
+
 /// What the receive queue is charged and may be charged, in bytes of kernel memory (SO_MEMINFO, Linux 4.12).
 long lh_receive_memory(int fd, unsigned *charged, unsigned *limit);
 

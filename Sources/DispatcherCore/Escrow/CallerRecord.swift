@@ -7,12 +7,15 @@ public struct CallerRecord: Hashable, Sendable {
         case none
         case proxyHeader
         case idle
-        /// Its job waits, or is with the worker that names this caller and this `serial`.
+        /// Its job waits, or is with the worker that names this caller and this `serial`: nothing of it has been sent there.
         case parked
         /// An answer of our own is being sent: ``answer`` says which.
         case answering
         /// Everything was said; what still comes is discarded.
         case closing
+        /// Bytes of its job may be with the worker that names this caller and this `serial`. Where that one is in nobody's hands the job is
+        /// lost, and never begun again.
+        case begun
     }
 
     public var state = State.none
@@ -24,7 +27,7 @@ public struct CallerRecord: Hashable, Sendable {
     /// The shell's own code for what the deadline means.
     public var deadlineKind: UInt8 = 0
     public var deadline = Instant.never
-    /// The job, when it arrived, and where it goes; valid while parked.
+    /// The job, when it arrived, and where it goes; valid while parked or begun.
     public var job = JobID(slot: 0, generation: 0)
     public var arrived = Instant.zero
     public var pool = PoolID(rawValue: 0)

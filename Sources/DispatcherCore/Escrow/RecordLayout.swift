@@ -4,7 +4,7 @@
 /// that came through a balancer. Sparse: slots that were never used cost nothing.
 public enum RecordLayout {
     public static let magic: UInt64 = 0x3144_524f_4345_524c  // "LRECORD1"
-    public static let version: UInt64 = 1
+    public static let version: UInt64 = 2
     public static let headerWords = 512
     /// A number that stands for each listener by its name and protocol, in order: another configuration may count them differently.
     public static let listenersAt = 8

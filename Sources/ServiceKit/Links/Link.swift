@@ -319,7 +319,7 @@ public final class Outbox {
     /// Links whose packets wait for the user's descriptors in flight to become fewer.
     private var refused: [Link] = []
     private var retry: LoopTimer?
-    /// How often ETOOMANYREFS was met.
+    /// How often a packet had to wait because too many descriptors of this user were in flight (ETOOMANYREFS).
     public private(set) var refusals: UInt64 = 0
     private static let retryAfter: Int64 = 5_000_000
 
