@@ -73,12 +73,24 @@ final class Frame: ChannelDuplexHandler, @unchecked Sendable {
     typealias OutboundOut = HTTPServerResponsePart
 
     private let deadline: HeadDeadline
+    private let tunnel: TunnelStart?
+    private var isTunnel = false
 
-    init(_ deadline: HeadDeadline) { self.deadline = deadline }
+    init(_ deadline: HeadDeadline, _ tunnel: TunnelStart?) {
+        self.deadline = deadline
+        self.tunnel = tunnel
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // From here on the bytes are not ours to read.
+        if isTunnel { return }
         switch unwrapInboundIn(data) {
-        case .head: deadline.headCame()
+        case .head(let head):
+            deadline.headCame()
+            if head.method == .CONNECT, let tunnel {
+                isTunnel = true
+                return tunnel.open(head, context)
+            }
         case .body: break
         case .end: deadline.requestEnded()
         }

@@ -35,7 +35,7 @@ final class Store: Sendable {
     init(_ configuration: AssetCacheConfiguration, logger: Logger) throws {
         self.logger = logger
         bound = Int64(configuration.size)
-        pinnedNames = Set(configuration.pinned)
+        pinnedNames = Set(configuration.pinned + [Self.profileBucket.name])
         blobs = try BlobDirectory(path: configuration.directory)
         index = try Index(path: configuration.directory + "/index.sqlite", blobs: blobs)
         try restore()
@@ -48,8 +48,9 @@ final class Store: Sendable {
             var accounts = Accounts()
             accounts.used = try Int64.fetchOne(db, sql: "SELECT SUM((size + 4095) / 4096 * 4096) FROM blob") ?? 0
             accounts.pinned = try Int64.fetchOne(db, sql: "SELECT SUM((size + 4095) / 4096 * 4096) FROM part") ?? 0
-            let pinned = Set(
+            var pinned = Set(
                 try Row.fetchAll(db, sql: "SELECT id, name FROM bucket").filter { pinnedNames.contains($0[1]) }.map { $0[0] as Int64 })
+            pinned.insert(Self.profileBucket.id)
             let rows = try Row.fetchCursor(db, sql: "SELECT id, bucket, size FROM object ORDER BY id")
             while let row = try rows.next() {
                 accounts.objects += 1
@@ -64,6 +65,11 @@ final class Store: Sendable {
         }
         accounts.withLock { $0 = restored }
     }
+
+    /// Responses of origins: evicted like objects.
+    static let cacheBucket = BucketRecord(hidden: -1, name: ".http")
+    /// Versions of profiles: never evicted.
+    static let profileBucket = BucketRecord(hidden: -2, name: ".profiles")
 
     private static func onDisk(_ size: Int64) -> Int64 { (size + 4095) & ~4095 }
 
@@ -147,7 +153,7 @@ final class Store: Sendable {
         try db.cachedStatement(
             sql: "INSERT INTO object(bucket, key, size, etag, modified, info, segments) VALUES (?, ?, ?, ?, ?, ?, ?)"
         ).execute(arguments: [
-            bucket.id, Data(record.key.bytes), record.size, record.etag, record.modified.milliseconds, record.info.encoded,
+            bucket.id, Data(record.key.bytes), record.size, record.etag, record.modified.milliseconds, record.encodedInfo,
             Data(Segment.encode(record.segments)),
         ])
         let id = db.lastInsertedRowID
@@ -218,7 +224,20 @@ struct NewObject: Sendable {
     var etag: String
     var modified: Timestamp
     var info: ObjectInfo
+    var encodedInfo: Data
     var segments: [Segment]
+
+    init(key: ObjectKey, size: Int64, etag: String, modified: Timestamp, info: ObjectInfo, segments: [Segment]) {
+        (self.key, self.size, self.etag, self.modified, self.info, self.segments) = (key, size, etag, modified, info, segments)
+        encodedInfo = info.encoded
+    }
+
+    /// What is not an object of S3 keeps something else there.
+    init(key: ObjectKey, size: Int64, etag: String, modified: Timestamp, info: Data, segments: [Segment]) {
+        (self.key, self.size, self.etag, self.modified, self.segments) = (key, size, etag, modified, segments)
+        self.info = ObjectInfo()
+        encodedInfo = info
+    }
 }
 
 /// What has happened since the start.
