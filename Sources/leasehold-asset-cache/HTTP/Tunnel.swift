@@ -122,9 +122,10 @@ private final class Glue: ChannelDuplexHandler, @unchecked Sendable {
         partner = nil
     }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) { partner?.context?.write(data, promise: nil) }
-
-    func channelReadComplete(context: ChannelHandlerContext) { partner?.context?.flush() }
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // What the decoder gives back is followed by no end of a read, so nothing waits for one.
+        partner?.context?.writeAndFlush(data, promise: nil)
+    }
 
     func channelInactive(context: ChannelHandlerContext) {
         partner?.context?.close(promise: nil)

@@ -53,14 +53,14 @@ final class OriginHandler: ChannelInboundHandler, @unchecked Sendable {
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     func next(within limit: TimeAmount) -> EventLoopFuture<[HTTPClientResponsePart]> {
-        guard let context else { return failed() }
         if !parts.isEmpty {
+            // Also those that came before the connection ended.
             let out = parts
             (parts, bytes) = ([], 0)
-            read(true, context)
-            return context.eventLoop.makeSucceededFuture(out)
+            if let context { read(true, context) }
+            return eventLoop.makeSucceededFuture(out)
         }
-        if failure != nil { return failed() }
+        guard failure == nil, let context else { return failed() }
         let promise = context.eventLoop.makePromise(of: [HTTPClientResponsePart].self)
         waiter = promise
         timer = context.eventLoop.assumeIsolated().scheduleTask(in: limit) { [self] in
