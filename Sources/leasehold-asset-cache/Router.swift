@@ -7,11 +7,13 @@ import Synchronization
 final class Router: Sendable {
     private let s3: S3Service
     private let cache: CacheService?
+    private let profiles: ProfileService
     private let names: Mutex<[String]>
 
-    init(s3: S3Service, cache: CacheService?, names: [String]) {
+    init(s3: S3Service, cache: CacheService?, profiles: ProfileService, names: [String]) {
         self.s3 = s3
         self.cache = cache
+        self.profiles = profiles
         self.names = Mutex(names)
     }
 
@@ -23,6 +25,8 @@ final class Router: Sendable {
             if uri.utf8.contains(UInt8(ascii: ":")) { return try await proxy(exchange, uri) }
         } else if uri == "/fetch" || uri.hasPrefix("/fetch?") {
             return try await fetch(exchange, uri)
+        } else if uri == "/profiles" || uri.hasPrefix("/profiles/") {
+            return try await profiles.handle(exchange)
         }
         try await s3.handle(exchange)
     }

@@ -21,8 +21,11 @@ final class Shell {
     private let router: Router
     private let cache: CacheService?
     private let tunnels: Tunnels?
+    private let profiles: ProfileService
+    private let leases: LeaseDesk?
     private let reverse: [(listener: Int32, address: String, origin: String)]
     private let server: HTTPServer
+    private let orders: AssetOrders
     private let group: MultiThreadedEventLoopGroup
     private let pool: NIOThreadPool
     private let listener: Int32
@@ -56,11 +59,15 @@ final class Shell {
         }
         let (cache, tunnels) = try Self.makeCache(configuration, store, pool, group, listeners: [listener] + reverse.map(\.listener), service)
         (self.cache, self.tunnels) = (cache, tunnels)
-        router = Router(s3: s3, cache: configuration.fetch == nil ? nil : cache, names: configuration.names)
+        leases = configuration.profiles.leases ? LeaseDesk(service) : nil
+        profiles = ProfileService(
+            store: store, pool: pool, authority: { [s3] in s3.current }, configuration: configuration.profiles, leases: leases, logger: service.logger)
+        router = Router(s3: s3, cache: configuration.fetch == nil ? nil : cache, profiles: profiles, names: configuration.names)
         // A connection has at most a file and an origin's socket open beside its own; the rest is for the index and for links.
         let mostConnections = max(64, (service.descriptorLimit - 256) / 4)
         server = HTTPServer(
             group: group, logger: service.logger, mostConnections: min(mostConnections, 16_384), instance: service.instance, tunnels: tunnels)
+        orders = AssetOrders(store: store, cache: cache, pool: pool, logger: service.logger)
         beats = Beats(group)
         mailbox = Mailbox(service.loop)
         attach()
@@ -193,6 +200,7 @@ final class Shell {
                 [ListenerReport(name: "asset-cache", address: address, transport: "http", pools: [])]
                     + reverse.map { ListenerReport(name: "asset-cache-reverse", address: $0.address, transport: "http", pools: []) })
         case .show(let what): .failed(status: 64, "the asset cache has no report '\(what)'; it has 'listeners' and 'process'")
+        case .assets(let order, let arguments): orders.answer(order, arguments)
         case .drain, .undrain, .quarantine, .pause, .resume: .failed(status: 64, "the pool-keeper does that")
         }
     }
@@ -200,6 +208,10 @@ final class Shell {
     private func counters() -> [String: UInt64] {
         let figures = store.figures
         var counters = cache?.figures.counters ?? [:]
+        counters["profile-reads"] = profiles.counters.reads.value
+        counters["profile-writes"] = profiles.counters.writes.value
+        counters["profiles-refused"] = profiles.counters.refused.value
+        if let leases { counters["leases-known"] = UInt64(leases.book.count) }
         counters["tunnels"] = tunnels?.opened.value ?? 0
         counters["tunnels-refused"] = tunnels?.refused.value ?? 0
         return counters.merging([

@@ -232,7 +232,9 @@ class HTTPCacheTests(unittest.TestCase):
             bodies.append(data.partition(b"\r\n\r\n")[2])
         self.assertEqual((bodies.count(body), [b[:200] for b in bodies if b != body][:3]), (callers - 1, []))
         self.assertEqual(self.origin.counts["/cold"], 1)
-        self.assertGreaterEqual(server.counters()["cache-collapsed"], callers - 2)
+        counters = server.counters()
+        # The one who left may have been read from, or not.
+        self.assertGreaterEqual(counters["cache-collapsed"] + counters["cache-hits"], callers - 2)
 
     def test_the_first_waiter_may_leave(self):
         gate = threading.Event()

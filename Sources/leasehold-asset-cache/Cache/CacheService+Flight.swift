@@ -8,10 +8,20 @@ import Systemd
 
 extension CacheService {
     /// Asks the origin and does with its answer what the rules say; settles the flight as soon as that is known, lands it when all is stored.
-    func fly(
-        _ id: Flights.ID, _ flight: Flight, _ asked: Asked, _ plan: CachePlan, _ stored: [StoredResponse], _ validated: CachedEntry?
-    ) async {
-        var (plan, validated) = (plan, validated)
+    func fly(_ id: Flights.ID, _ flight: Flight, _ asked: Asked, _ plan: CachePlan, _ seen: [CachedEntry]) async {
+        // The one who began it looked before it began: another flight may have landed in between.
+        let present = (try? await entries(asked.name)) ?? seen
+        let stored = present.map(\.stored)
+        var plan = plan
+        let again = CachePlan.make(method: asked.method, request: asked.fields, stored: stored, at: wallClock())
+        switch again {
+        case .serve:
+            flight.settle(.lookAgain)
+            return land(id, isShared: true)
+        case .fetch, .fetchPart, .validate, .serveAndValidate: plan = again
+        case .pass, .unsatisfiable: plan = .fetch(.stale)
+        }
+        var validated = plan.validated.map { present[$0] }
         var fields = plan.originFields(asked.fields, stored: stored)
         // The second time without conditions.
         for _ in 0..<2 {

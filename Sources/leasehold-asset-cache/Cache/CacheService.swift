@@ -138,7 +138,7 @@ final class CacheService: Sendable {
                 switch try await ask(exchange, asked, plan, why, entries) {
                 case .done: return nil
                 case .redirect(let next): return next
-                case .gone: continue
+                case .gone: break
                 }
             }
         }
@@ -169,7 +169,7 @@ final class CacheService: Sendable {
         }
     }
 
-    private func entries(_ name: String) async throws -> [CachedEntry] {
+    func entries(_ name: String) async throws -> [CachedEntry] {
         if let found = hot.find(name) { return found }
         return try await blocking { [store, hot] in
             var entries = try store.entries(name)
@@ -247,6 +247,7 @@ final class CacheService: Sendable {
             counted(asked, true)
             try await relay(response, status, exchange)
             return .done
+        case .lookAgain: return .gone
         case .onYourOwn: return try await pass(exchange, asked, plan, why).map { .redirect($0) } ?? .done
         case .failed(let failure): throw failure
         }
@@ -276,13 +277,18 @@ final class CacheService: Sendable {
             }
         }
         guard case .leads(let id) = joined, let flight else { return (flight, false) }
-        let validated = plan.validated.map { entries[$0] }
-        Task { await self.fly(id, flight, asked, plan, entries.map(\.stored), validated) }
+        Task { await self.fly(id, flight, asked, plan, entries) }
         return (flight, true)
     }
 
     /// In the background: nobody waits for it but who comes meanwhile.
     private func begin(_ asked: Asked, _ plan: CachePlan, _ entries: [CachedEntry]) { _ = join(asked, plan, entries) }
+
+    /// Asks for what a request of nobody's would be answered with, unless it is here.
+    func warm(_ url: TargetURL) {
+        let asked = Asked(method: "GET", url: url, fields: Fields(), way: .forward, follows: false)
+        _ = join(asked, .fetch(.uriMiss), [])
+    }
 
     func land(_ id: Flights.ID, isShared: Bool) {
         desk.withLock { desk in

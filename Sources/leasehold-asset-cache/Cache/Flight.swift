@@ -12,6 +12,8 @@ final class Flight: Sendable {
         case stale(CachedEntry, age: Int64, detail: String)
         /// For the one who began the flight only.
         case relay(OriginResponse)
+        /// An earlier flight landed between the look into the store and this one's start: the answer is there.
+        case lookAgain
         /// It is for one caller only, and not for you.
         case onYourOwn
         case failed(OriginFailure)
