@@ -72,10 +72,12 @@ final class Shell {
         mailbox = Mailbox(service.loop)
         attach()
         upkeep = Upkeep(store, scrubEvery: configuration.scrub, service.logger)
-        serve(listener, takesTunnels: true) { [router] exchange in try await router.handle(exchange) }
+        let quick = configuration.fetch == nil ? nil : cache?.quickAnswer(base: "")
+        serve(listener, takesTunnels: true, quick: quick) { [router] exchange in try await router.handle(exchange) }
         for (listener, _, origin) in reverse {
             guard let cache, let base = TargetURL(origin) else { continue }
-            serve(listener, takesTunnels: false) { exchange in
+            let quick = cache.quickAnswer(base: CacheService.Way.reverse.prefix + base.text.dropLast())
+            serve(listener, takesTunnels: false, quick: quick) { exchange in
                 var url = base
                 url.target = exchange.head.uri
                 try await cache.handle(exchange, exchange.head.uri.hasPrefix("/") ? TargetURL(url.text) : nil, .reverse)
@@ -84,9 +86,9 @@ final class Shell {
         service.ready(status: status)
     }
 
-    private func serve(_ socket: Int32, takesTunnels: Bool, _ handler: @escaping HTTPServer.Handler) {
+    private func serve(_ socket: Int32, takesTunnels: Bool, quick: HTTPServer.QuickAnswer?, _ handler: @escaping HTTPServer.Handler) {
         Task { [server, mailbox, logger = service.logger] in
-            do { try await server.serve(socket, takesTunnels: takesTunnels, handler) } catch {
+            do { try await server.serve(socket, takesTunnels: takesTunnels, quick: quick, handler) } catch {
                 logger.critical("The listener failed", metadata: [LogKey.messageID: "\(MessageID.listenerFailed)", "problem": "\(error)"])
                 mailbox.put { $0.stop() }
             }

@@ -21,9 +21,10 @@ public struct TargetURL: Hashable, Sendable {
     public init?(_ text: String) {
         let bytes = text.utf8
         guard bytes.count <= Self.mostBytes, bytes.allSatisfy({ $0 > 0x20 && $0 != 0x7f }) else { return nil }
-        guard let mark = text.range(of: "://") else { return nil }
-        guard let scheme = Scheme(rawValue: text[..<mark.lowerBound].lowercased()) else { return nil }
-        let rest = text[mark.upperBound...].prefix { $0 != "#" }
+        guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")), text[colon...].hasPrefix("://"),
+            let scheme = Scheme(rawValue: text[..<colon].lowercased())
+        else { return nil }
+        let rest = text[colon...].dropFirst(3).prefix { $0 != "#" }
         let end = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
         guard let (host, port) = Self.authority(rest[..<end]) else { return nil }
         let path = rest[end...]
@@ -132,18 +133,5 @@ public struct TargetURL: Hashable, Sendable {
             }
         }
         return "/" + out.joined(separator: "/") + rest
-    }
-}
-
-extension String {
-    /// Foundation's, for a pure module.
-    fileprivate func range(of needle: String) -> Range<Index>? {
-        let (mine, other) = (Array(utf8.indices), Array(needle.utf8))
-        guard mine.count >= other.count else { return nil }
-        for i in 0...(mine.count - other.count) where other.indices.allSatisfy({ utf8[mine[i + $0]] == other[$0] }) {
-            let end = i + other.count
-            return mine[i]..<(end < mine.count ? mine[end] : endIndex)
-        }
-        return nil
     }
 }

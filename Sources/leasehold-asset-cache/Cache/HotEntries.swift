@@ -16,8 +16,18 @@ final class HotEntries: Sendable {
 
     private struct Slot {
         var entries: [CachedEntry]
+        var quick: QuickEntry?
         var cost: Int
         var wasUsed: Bool
+    }
+
+    /// Of a URL that has one variant, small and whole.
+    func quick(_ url: String) -> QuickEntry? {
+        state.withLock { state in
+            guard let index = state.slots.index(forKey: url) else { return nil }
+            state.slots.values[index].wasUsed = true
+            return state.slots.values[index].quick
+        }
     }
 
     init(bound: Int) { self.bound = bound }
@@ -31,10 +41,11 @@ final class HotEntries: Sendable {
     }
 
     func set(_ url: String, _ entries: [CachedEntry]) {
+        let quick = entries.count == 1 ? QuickEntry(entries[0], url) : nil
         let cost = url.utf8.count * 2 + entries.reduce(64) { $0 + $1.cost }
         state.withLock { state in
             if let old = state.slots[url] { state.bytes -= old.cost } else { state.order.append(url) }
-            state.slots[url] = Slot(entries: entries, cost: cost, wasUsed: false)
+            state.slots[url] = Slot(entries: entries, quick: quick, cost: cost, wasUsed: false)
             state.bytes += cost
             while state.bytes > bound, state.next < state.order.count {
                 let name = state.order[state.next]

@@ -8,6 +8,8 @@ import Synchronization
 /// Takes connections and gives each request to one function. Connections are tasks; nothing here blocks.
 final class HTTPServer: Sendable {
     typealias Handler = @Sendable (Exchange) async throws -> Void
+    /// A whole response to a request that has no body, at once, on the event loop; nil: not one of those.
+    typealias QuickAnswer = @Sendable (HTTPRequestHead) -> ByteBuffer?
     private typealias AsyncConnection = NIOAsyncChannel<HTTPServerRequestPart, Output>
 
     let connections = Count()
@@ -41,7 +43,7 @@ final class HTTPServer: Sendable {
     var openConnections: Int { state.withLock { $0.open.count } }
 
     /// Serves a listening socket, which it then owns, until drained.
-    func serve(_ socket: Int32, takesTunnels: Bool, _ handler: @escaping Handler) async throws {
+    func serve(_ socket: Int32, takesTunnels: Bool, quick: QuickAnswer?, _ handler: @escaping Handler) async throws {
         let tunnels = takesTunnels ? self.tunnels : nil
         let bootstrap = ServerBootstrap(group: group)
             .childChannelOption(.maxMessagesPerRead, value: 4)
@@ -54,7 +56,7 @@ final class HTTPServer: Sendable {
                 let encoder = HTTPResponseEncoder()
                 let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes))
                 try channel.pipeline.syncOperations.addHandlers([encoder, decoder, NIOHTTPResponseHeadersValidator(), HTTPServerProtocolErrorHandler()])
-                try channel.pipeline.syncOperations.addHandler(Frame(deadline, tunnels.map { TunnelStart($0, encoder: encoder, decoder: decoder) }))
+                try channel.pipeline.syncOperations.addHandler(Frame(deadline, tunnels.map { TunnelStart($0, encoder: encoder, decoder: decoder) }, quick))
                 return try AsyncConnection(wrappingChannelSynchronously: channel)
             }
         }
