@@ -89,7 +89,16 @@ class LeaseTests(unittest.TestCase):
             return response(body=b"done")
         self.worker.on["/job"] = work
         self.assertEqual(ask(self.ports["http"], "/job").body, b"done")
+        # A lease outlives its response by a moment.
+        deadline = time.monotonic() + PATIENCE
+        while self.known() > 0:
+            self.assertLess(time.monotonic(), deadline, "the lease never ended")
         return seen[0]
+
+    def known(self):
+        output = subprocess.run(
+            [str(BIN / "leasehold"), "show", "processes", "--json", "--config", str(self.home / "c.yaml")], capture_output=True, timeout=PATIENCE)
+        return {row["process"]: row["counters"] for row in json.loads(output.stdout)}["asset-cache"]["leases-known"]
 
     def test_a_live_lease_writes_and_a_dead_one_does_not(self):
         first, saved = self.job()
