@@ -22,7 +22,7 @@ SWIFT_TEST := LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}"
 # Run by themselves: an HTTP client's tasks starve beside simulations that fill every processor, and pauses are measured in peace.
 APART := ^(KubernetesClientTests|KubernetesSystem|Chaos)\.
 
-.PHONY: help build demo test test-systemd test-kubernetes chaos model bench docs install deb check fuzz clean
+.PHONY: help build demo test test-systemd test-kubernetes chaos model bench bench-cache docs install deb check fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -79,6 +79,13 @@ bench: ## measure against HAProxy in the same run: table here, JSON in bench-res
 	@scripts/bootstrap bench
 	swift build $(BUILD_FLAGS)
 	python3 Benchmarks/bench.py $(BENCH_FLAGS)
+
+bench-cache: ## measure the asset cache beside nginx and Varnish: table here, JSON in bench-results/
+	@scripts/bootstrap build
+	@scripts/bootstrap bench-cache
+	swift build -c release --product leasehold-asset-cache
+	@mkdir -p bench-results
+	python3 Benchmarks/bench-cache.py --objects 1000000 --json bench-results/cache.json $(BENCH_FLAGS)
 
 docs: ## rewrite the tables of keys in docs/configuration.md from the code
 	LEASEHOLD_RECORD=1 swift test --filter ConfigurationReference

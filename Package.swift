@@ -70,7 +70,7 @@ let package = Package(
         ]),
         .executableTarget(name: "leasehold-asset-cache", dependencies: [
             "AssetCore", "ServiceKit", arguments, .product(name: "NIOCore", package: "swift-nio"),
-            .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"), nioSSL,
             .product(name: "Crypto", package: "swift-crypto"), .product(name: "GRDB", package: "GRDB.swift"),
         ]),
         .executableTarget(name: "leasehold", dependencies: ["ServiceKit", arguments]),  // the operator's command
@@ -96,7 +96,7 @@ let package = Package(
         .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "TestKit"]),
         .testTarget(name: "WatcherCoreTests", dependencies: ["WatcherCore", "leasehold-watcher", "TestKit", yams]),
         .testTarget(name: "ScalerCoreTests", dependencies: ["ScalerCore", "TestKit"]),
-        .testTarget(name: "AssetCoreTests", dependencies: ["AssetCore", "TestKit", .product(name: "Crypto", package: "swift-crypto")]),
+        .testTarget(name: "AssetCoreTests", dependencies: ["AssetCore", "TestKit", .product(name: "Crypto", package: "swift-crypto")], exclude: ["http-cache.txt"]),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestKit"]),
         .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "Systemd", "TestKit"]),
         .testTarget(name: "OperatorTests", dependencies: ["leasehold", "ServiceKit", "TestKit"]),  // what the command prints

@@ -11,6 +11,8 @@ public enum ControlRequest: WireMessage {
     /// Hold every job of the pool; with `refuse`, answer at once.
     case pause(pool: String, refuse: Bool)
     case resume(pool: String)
+    /// An order to the asset cache, with its arguments.
+    case assets(String, [String])
 
     public func encode(into writer: inout ByteWriter) {
         switch self {
@@ -37,6 +39,11 @@ public enum ControlRequest: WireMessage {
         case .resume(let pool):
             writer.integer(UInt8(6))
             writer.string(pool)
+        case .assets(let order, let arguments):
+            writer.integer(UInt8(20))
+            writer.string(order)
+            writer.integer(UInt16(clamping: arguments.count))
+            for argument in arguments.prefix(Int(UInt16.max)) { writer.string(argument) }
         }
     }
 
@@ -50,6 +57,11 @@ public enum ControlRequest: WireMessage {
                 endpoint: try reader.string("endpoint"), pool: try reader.string("pool"), duration: try reader.duration("duration"))
         case 5: return .pause(pool: try reader.string("pool"), refuse: try reader.flag("refuse"))
         case 6: return .resume(pool: try reader.string("pool"))
+        case 20:
+            let order = try reader.string("order")
+            var arguments: [String] = []
+            for _ in 0..<(try reader.integer(UInt16.self)) { arguments.append(try reader.string("argument")) }
+            return .assets(order, arguments)
         case let tag: throw .unknownValue(field: "control request", value: UInt64(tag))
         }
     }

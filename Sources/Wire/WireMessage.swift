@@ -14,6 +14,8 @@ public enum Edge: UInt8, Sendable, Hashable, CaseIterable {
     case state
     case scaling
     case control
+    /// 7 is for the vitals edge.
+    case leases = 8
 
     /// Whether packets of this edge may carry descriptors; elsewhere the kernel closes what comes.
     public var carriesDescriptors: Bool { self == .leasing }
@@ -27,6 +29,7 @@ public enum Edge: UInt8, Sendable, Hashable, CaseIterable {
         case .state: "state"
         case .scaling: "scaling"
         case .control: "control"
+        case .leases: "leases"
         }
     }
 }

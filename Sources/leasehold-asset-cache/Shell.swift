@@ -18,7 +18,14 @@ final class Shell {
     private let service: Service
     private let store: Store
     private let s3: S3Service
+    private let router: Router
+    private let cache: CacheService?
+    private let tunnels: Tunnels?
+    private let profiles: ProfileService
+    private let leases: LeaseDesk?
+    private let reverse: [(listener: Int32, address: String, origin: String)]
     private let server: HTTPServer
+    private let orders: AssetOrders
     private let group: MultiThreadedEventLoopGroup
     private let pool: NIOThreadPool
     private let listener: Int32
@@ -45,23 +52,70 @@ final class Shell {
         pool = NIOThreadPool(numberOfThreads: max(16, cores * 4))
         pool.start()
         s3 = S3Service(store: store, pool: pool, authority: authority, logger: service.logger)
-        // A connection has at most a file open beside its socket; the rest is for the index and for links.
-        let mostConnections = max(64, (service.descriptorLimit - 256) / 3)
-        server = HTTPServer(group: group, logger: service.logger, mostConnections: min(mostConnections, 16_384), instance: service.instance)
-        {
-            [s3] exchange in try await s3.handle(exchange)
+        var given = service.listenDescriptors.take("asset-cache-reverse")
+        reverse = try configuration.reverse.map { entry in
+            let socket = try Self.open(entry.address, given: given.isEmpty ? nil : given.removeFirst())
+            return (socket, Self.describe(socket, entry.address), entry.origin)
         }
+        let (cache, tunnels) = try Self.makeCache(configuration, store, pool, group, listeners: [listener] + reverse.map(\.listener), service)
+        (self.cache, self.tunnels) = (cache, tunnels)
+        leases = configuration.profiles.leases ? LeaseDesk(service) : nil
+        profiles = ProfileService(
+            store: store, pool: pool, authority: { [s3] in s3.current }, configuration: configuration.profiles, leases: leases, logger: service.logger)
+        router = Router(s3: s3, cache: configuration.fetch == nil ? nil : cache, profiles: profiles, names: configuration.names)
+        // A connection has at most a file and an origin's socket open beside its own; the rest is for the index and for links.
+        let mostConnections = max(64, (service.descriptorLimit - 256) / 4)
+        server = HTTPServer(
+            group: group, logger: service.logger, mostConnections: min(mostConnections, 16_384), instance: service.instance, tunnels: tunnels)
+        orders = AssetOrders(store: store, cache: cache, pool: pool, logger: service.logger)
         beats = Beats(group)
         mailbox = Mailbox(service.loop)
         attach()
         upkeep = Upkeep(store, scrubEvery: configuration.scrub, service.logger)
-        Task { [server, listener, mailbox, logger = service.logger] in
-            do { try await server.serve(listener) } catch {
+        let quick = configuration.fetch == nil ? nil : cache?.quickAnswer(base: "")
+        serve(listener, takesTunnels: true, quick: quick) { [router] exchange in try await router.handle(exchange) }
+        for (listener, _, origin) in reverse {
+            guard let cache, let base = TargetURL(origin) else { continue }
+            let quick = cache.quickAnswer(base: CacheService.Way.reverse.prefix + base.text.dropLast())
+            serve(listener, takesTunnels: false, quick: quick) { exchange in
+                var url = base
+                url.target = exchange.head.uri
+                try await cache.handle(exchange, exchange.head.uri.hasPrefix("/") ? TargetURL(url.text) : nil, .reverse)
+            }
+        }
+        service.ready(status: status)
+    }
+
+    private func serve(_ socket: Int32, takesTunnels: Bool, quick: HTTPServer.QuickAnswer?, _ handler: @escaping HTTPServer.Handler) {
+        Task { [server, mailbox, logger = service.logger] in
+            do { try await server.serve(socket, takesTunnels: takesTunnels, quick: quick, handler) } catch {
                 logger.critical("The listener failed", metadata: [LogKey.messageID: "\(MessageID.listenerFailed)", "problem": "\(error)"])
                 mailbox.put { $0.stop() }
             }
         }
-        service.ready(status: status)
+    }
+
+    /// The HTTP cache, where a way into it is configured.
+    private static func makeCache(
+        _ configuration: AssetCacheConfiguration, _ store: Store, _ pool: NIOThreadPool, _ group: MultiThreadedEventLoopGroup,
+        listeners: [Int32], _ service: Service
+    ) throws -> (CacheService?, Tunnels?) {
+        guard configuration.fetch != nil || !configuration.reverse.isEmpty else { return (nil, nil) }
+        let fetch = configuration.fetch
+        let rule = TargetRule(
+            allowHosts: fetch?.allowHosts ?? [], allowPrivate: Set(fetch?.allowPrivate ?? []), own: OwnAddresses.of(listeners),
+            connectPorts: Set((fetch?.connectPorts ?? []).compactMap { UInt16(exactly: $0) }))
+        let caching = configuration.caching
+        let deadlines = OriginClient.Deadlines(
+            connect: .nanoseconds(caching.connect.nanoseconds), firstByte: .nanoseconds(caching.firstByte.nanoseconds),
+            idle: .nanoseconds(caching.idle.nanoseconds))
+        let names = NIOThreadPool(numberOfThreads: 8)
+        names.start()
+        let resolver = Resolver(pool: names)
+        let client = try OriginClient(group: group, resolver: resolver, rule: rule, trustFile: fetch?.trustFile, deadlines: deadlines)
+        let cache = CacheService(
+            store: store, pool: pool, client: client, rule: rule, configuration: caching, instance: service.instance, logger: service.logger)
+        return (cache, fetch == nil ? nil : Tunnels(resolver, rule, connectTimeout: deadlines.connect))
     }
 
     private func attach() {
@@ -131,6 +185,7 @@ final class Shell {
 
     private func reload(_ new: Configuration) {
         guard let configuration = new.assetCache else { return }
+        router.replace(names: configuration.names)
         do { s3.replace(try Authority(configuration)) } catch {
             service.logger.error("The new keys are not in force; the old ones stay", metadata: [LogKey.messageID: "\(MessageID.reloadRefused)", "problem": "\(error)"])
         }
@@ -142,15 +197,26 @@ final class Shell {
 
     private func answer(_ request: ControlRequest) -> ControlAnswer {
         switch request {
-        case .show("listeners"): .json([ListenerReport(name: "asset-cache", address: address, transport: "http", pools: [])])
+        case .show("listeners"):
+            .json(
+                [ListenerReport(name: "asset-cache", address: address, transport: "http", pools: [])]
+                    + reverse.map { ListenerReport(name: "asset-cache-reverse", address: $0.address, transport: "http", pools: []) })
         case .show(let what): .failed(status: 64, "the asset cache has no report '\(what)'; it has 'listeners' and 'process'")
+        case .assets(let order, let arguments): orders.answer(order, arguments)
         case .drain, .undrain, .quarantine, .pause, .resume: .failed(status: 64, "the pool-keeper does that")
         }
     }
 
     private func counters() -> [String: UInt64] {
         let figures = store.figures
-        return [
+        var counters = cache?.figures.counters ?? [:]
+        counters["profile-reads"] = profiles.counters.reads.value
+        counters["profile-writes"] = profiles.counters.writes.value
+        counters["profiles-refused"] = profiles.counters.refused.value
+        if let leases { counters["leases-known"] = UInt64(leases.book.count) }
+        counters["tunnels"] = tunnels?.opened.value ?? 0
+        counters["tunnels-refused"] = tunnels?.refused.value ?? 0
+        return counters.merging([
             "connections": server.connections.value, "connections-refused": server.refusedConnections.value,
             "connections-open": UInt64(server.openConnections), "requests": server.requests.value, "reads": s3.counters.reads.value,
             "writes": s3.counters.writes.value, "bytes-out": s3.counters.bytesOut.value, "bytes-in": s3.counters.bytesIn.value,
@@ -159,7 +225,7 @@ final class Shell {
             "scrubbed": store.counters.scrubbed.value, "damaged": store.counters.damaged.value, "orphans": store.counters.orphans.value,
             "objects": UInt64(max(0, figures.objects)), "bytes-used": UInt64(max(0, figures.used)),
             "bytes-pinned": UInt64(max(0, figures.pinned)), "bytes-bound": UInt64(store.bound), "turns": service.loop.turns,
-        ]
+        ]) { _, mine in mine }
     }
 }
 

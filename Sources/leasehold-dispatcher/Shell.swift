@@ -172,6 +172,7 @@ final class Shell {
             return .json(rows)
         case .show(let what): return .failed(status: 64, "the dispatcher has no report '\(what)'; it has 'listeners' and 'process'")
         case .drain, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
+        case .assets: return .failed(status: 64, "the asset cache does that")
         }
     }
 

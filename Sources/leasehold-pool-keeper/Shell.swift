@@ -21,6 +21,7 @@ final class Shell {
     /// Tries again what a successor's link did not take.
     private var handOverTimer: LoopTimer?
     private let state: StateEdge
+    private let leases: LeasesEdge
     private let scaling: LinkServer
     private let endpoints: LinkClient
     private var timer: LoopTimer?
@@ -64,9 +65,13 @@ final class Shell {
         escrow = EscrowStore(loop: service.loop, budget: Int(service.outbox.descriptorBudget))
         scaling = try service.listen(.scaling)
         state = StateEdge(try service.listen(.state), loop: service.loop)
+        leases = LeasesEdge(try service.listen(.leases))
         endpoints = service.connect(.endpoints)
         logsAll = service.logger.logLevel <= .debug
         timer = service.loop.timer { [unowned self] _ in feed(.wake) }
+        leases.read = { [unowned self] in
+            keeper.leaseReports(at: service.loop.instant).filter { !$0.isProbe }.map { LiveLease(lease: $0.lease, pool: $0.pool, tenant: "") }
+        }
         state.read = { [unowned self] pool in keeper.state(of: pool, at: service.loop.instant) }
         state.pools = { [unowned self] in keeper.configuredPools.map(\.id) }
         handOverTimer = service.loop.timer { [unowned self] _ in goOnHandingOver() }
@@ -315,6 +320,7 @@ final class Shell {
         case .quarantine(let endpoint, let pool, let duration):
             return apply(pool) { .quarantine(endpoint: endpoint, pool: $0, duration: duration) }
         case .pause(let pool, let refuse): return apply(pool) { .pause($0 ?? PoolID(name: pool), refuse: refuse) }
+        case .assets: return .failed(status: 64, "the asset cache does that")
         case .resume(let pool): return apply(pool) { .resume($0 ?? PoolID(name: pool)) }
         }
     }
@@ -349,7 +355,9 @@ final class Shell {
     private func note(_ notice: Notice) {
         counts.note(notice)
         switch notice {
-        case .granted, .leaseEnded, .refused, .requeued, .gone, .ignored, .adopted, .revoked: break
+        case .granted(let lease, let pool, _, _): leases.began(lease, pool)
+        case .leaseEnded(let lease, _, _, _, _): leases.ended(lease)
+        case .refused, .requeued, .gone, .ignored, .adopted, .revoked: break
         case .quarantined(let endpoint, let pool, let cause, let duration):
             service.logger.notice(
                 "An endpoint is set aside", metadata: [
@@ -375,6 +383,7 @@ final class Shell {
             service.logger.info(
                 "A lease runs on an endpoint that no source names", metadata: [LogKey.endpoint: "\(endpoint)", LogKey.lease: "\(lease)"])
         case .recovered(let after):
+            leases.recovered()
             service.logger.notice(
                 "Granting begins", metadata: ["after-ms": "\(after.milliseconds)", LogKey.messageID: "\(MessageID.recovered)"])
         }

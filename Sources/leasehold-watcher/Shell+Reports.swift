@@ -33,6 +33,7 @@ extension Shell {
         case .show("source"): return .json(sourceReport)
         case .show(let what): return .failed(status: 64, "the watcher has no report '\(what)'; it has 'source' and 'process'")
         case .drain, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
+        case .assets: return .failed(status: 64, "the asset cache does that")
         }
     }
 

@@ -15,6 +15,7 @@ struct Leasehold: ParsableCommand {
         groupedSubcommands: [
             CommandGroup(name: "Run", subcommands: [Up.self, Demo.self]),
             CommandGroup(name: "Look", subcommands: [Check.self, Show.self]),
+            CommandGroup(name: "Assets", subcommands: [CacheCommand.self, ProfilesCommand.self]),
             CommandGroup(name: "Change", subcommands: [Drain.self, Undrain.self, Quarantine.self, Pause.self, Resume.self]),
         ])
 }

@@ -53,7 +53,11 @@ struct Operator {
 
     /// A report, decoded.
     func report<Report: Decodable>(_ type: Report.Type, from process: ProcessName, _ name: String) throws(Failure) -> Report {
-        let result = try ask(process, .show(name))
+        try report(type, from: process, .show(name))
+    }
+
+    func report<Report: Decodable>(_ type: Report.Type, from process: ProcessName, _ request: ControlRequest) throws(Failure) -> Report {
+        let result = try ask(process, request)
         do {
             return try JSONDecoder().decode(type, from: Data(result.text.utf8))
         } catch {

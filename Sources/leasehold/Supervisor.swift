@@ -74,7 +74,12 @@ final class Supervisor {
         cacheListener = try configuration.assetCache.map { cache throws(SystemError) in
             var listener = ListenerConfiguration()
             (listener.name, listener.address) = (ProcessName.assetCache.rawValue, cache.address)
-            return try UpListeners([listener])
+            let reverse = cache.reverse.map { origin in
+                var listener = ListenerConfiguration()
+                (listener.name, listener.address) = ("\(ProcessName.assetCache.rawValue)-reverse", origin.address)
+                return listener
+            }
+            return try UpListeners([listener] + reverse)
         }
         // Workers of a scaler that was killed become ours, and not init's.
         _ = try check(lh_prctl_subreaper(1), "prctl", "PR_SET_CHILD_SUBREAPER")

@@ -29,8 +29,10 @@ asset-cache:
   pinned: [{pinned}]
   verify-reads: {verify}
   scrub: {scrub}
+{more}
   keys:
-    - {{ access-key: demo, secret: demo-secret-0123, buckets: {{ "*": read-write }} }}
+    - {{ access-key: demo, secret: demo-secret-0123, buckets: {{ "*": read-write }}, tenants: {{ "*": read-write }} }}
+    - {{ access-key: ann, secret: ann-secret-0123, buckets: {{}}, tenants: {{ ann: read-write, "shared-*": read }} }}
     - {{ access-key: reader, secret-file: reader.secret, buckets: {{ "shared*": read, shared-not: none }} }}
     - {{ access-key: writer, secret: writer-secret-01, buckets: {{ shared: write }} }}
 """
@@ -39,11 +41,11 @@ asset-cache:
 class Server:
     """One process on a directory of its own; `restart` starts its successor on the same port and directory."""
 
-    def __init__(self, size="1GiB", anonymous="none", pinned="", verify="false", scrub="0", wrapper=()):
+    def __init__(self, size="1GiB", anonymous="none", pinned="", verify="false", scrub="0", wrapper=(), more=""):
         # Not /tmp: a store on tmpfs would not show what a disk does. The build directory is on one.
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="cache-", dir=os.environ.get("LEASEHOLD_TEST_DIRECTORY")))
         (self.home / "reader.secret").write_text("reader-secret-01\n")
-        self.settings = dict(home=self.home, size=size, anonymous=anonymous, pinned=pinned, verify=verify, scrub=scrub)
+        self.settings = dict(home=self.home, size=size, anonymous=anonymous, pinned=pinned, verify=verify, scrub=scrub, more=more)
         self.port = 0
         self.wrapper = [part.replace("HOME", str(self.home)) for part in wrapper]
         self.process = None

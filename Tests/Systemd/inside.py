@@ -30,7 +30,7 @@ def figure(text):
     print(f"    {text}", flush=True)
 
 
-SERVICES = [unit(d) for d in DAEMONS] + ["leasehold-worker@.service"]
+SERVICES = [unit(d) for d in DAEMONS] + ["leasehold-asset-cache.service", "leasehold-worker@.service"]
 
 
 # --- The units as they are written -------------------------------------------------------------------------------------------------

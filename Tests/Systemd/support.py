@@ -16,6 +16,7 @@ EDGES = {
     "leasing": {"server": "pool-keeper", "users": ["leasehold-dispatcher"]},
     "state": {"server": "pool-keeper", "users": ["leasehold-scaler"]},
     "scaling": {"server": "pool-keeper", "users": ["leasehold-scaler"]},
+    "leases": {"server": "pool-keeper", "users": ["leasehold-asset-cache"]},
 }
 CONFIGURATION = pathlib.Path("/etc/leasehold/leasehold.yaml")
 LISTENER = ("127.0.0.1", 8080)

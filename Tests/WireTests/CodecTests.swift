@@ -72,6 +72,17 @@ enum Samples {
     @Test func leasingEdgeTowardsTheKeeper() throws { try verify(Samples.requests) }
     @Test func leasingEdgeTowardsTheDispatcher() throws { try verify(Samples.replies) }
     @Test func stateEdge() throws { try verify(Samples.states) }
+    @Test func leasesEdge() throws {
+        try verify([
+            LeasesMessage.snapshotBegin,
+            .live(LiveLease(lease: LeaseID(epoch: 1_763_700_000, counter: 7), pool: PoolID(name: "browsers"), tenant: "ann")),
+            .live(LiveLease(lease: LeaseID(epoch: .max, counter: .max), pool: PoolID(name: "browsers"), tenant: "")),
+            .ended(LeaseID(epoch: 1, counter: 2)), .snapshotEnd,
+        ])
+    }
+    @Test func ordersToTheAssetCache() throws {
+        try verify([ControlRequest.assets("stats", []), .assets("warm", ["http://a/", "http://b/"])])
+    }
     @Test func scalingEdgeTowardsTheKeeper() throws { try verify(Samples.scaling) }
     @Test func scalingEdgeTowardsTheScaler() throws { try verify(Samples.drained) }
     @Test func controlEdgeTowardsTheProcess() throws { try verify(Samples.controls) }

@@ -14,6 +14,8 @@ public enum Storability: Hashable, Sendable {
         case setCookie = "set-cookie"
         case varyStar = "vary-star"
         case noFreshness = "no-freshness"
+        /// Larger than the operator wants to keep.
+        case size
     }
 
     /// Statuses whose meaning this cache knows. 206 and 304 are answers to questions that it asks itself, and never kept as they are.

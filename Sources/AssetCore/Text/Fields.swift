@@ -9,6 +9,15 @@ public struct Fields: Sendable {
 
     public mutating func append(_ name: String, _ value: String) { all.append((name.lowercased(), value)) }
 
+    /// All of that name (in lower case).
+    public mutating func remove(_ name: String) { all.removeAll { $0.name == name } }
+
+    /// In place of all of that name.
+    public mutating func set(_ name: String, _ value: String) {
+        remove(name)
+        append(name, value)
+    }
+
     /// The first of that name (in lower case), without the spaces around it. O(fields).
     public subscript(_ name: String) -> String? {
         for field in all where field.name == name { return trimmed(field.value) }

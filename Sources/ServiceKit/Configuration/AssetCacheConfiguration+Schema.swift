@@ -27,8 +27,14 @@ extension AssetCacheConfiguration {
         keys.value("scrub", \.scrub, .deadline, traits: .restart, "From one comparison of every blob with its SHA-256 to the next.")
         keys.value(
             "drain", \.drain, .duration(atLeast: .zero, atMost: .seconds(3_600)), "From SIGTERM to the end of requests that still run.")
-        keys.refused("reverse", remedy: "use it as an S3 store; the HTTP cache is not part of this version")
-        keys.refused("fetch", remedy: "use it as an S3 store; the HTTP cache is not part of this version")
+        keys.optionalSection(
+            "fetch", \.fetch, FetchConfiguration.schema, traits: .restart,
+            "The forward proxy and GET /fetch?url=; without the section there is neither.")
+        keys.sections(
+            "reverse", \.reverse, ReverseConfiguration.schema, traits: .restart, start: { _ in ReverseConfiguration() }, label: { $0.origin },
+            "Origins that are cached at an address of their own.")
+        keys.section("caching", \.caching, CachingConfiguration.schema, traits: .restart, "How responses of origins are kept.")
+        keys.section("profiles", \.profiles, ProfilesConfiguration.schema, traits: .restart, "Browser profiles, at /profiles/TENANT/NAME.")
         keys.refused("backing", remedy: "use it without a store behind it; tiering is not part of this version")
     }
 }
@@ -43,6 +49,8 @@ extension AccessKeyConfiguration {
             "buckets", \.buckets, .grants, traits: .required, example: "{ \"*\": read-write }",
             "What the key may do: a bucket's name, or the beginning of one and \"*\", with none, read, write or read-write; the most exact counts."
         )
+        keys.value(
+            "tenants", \.tenants, .tenantGrants, "The same for the profiles of tenants: a tenant's name, or the beginning of one and \"*\".")
     }
 }
 
@@ -68,6 +76,70 @@ extension AssetCacheConfiguration {
                 about: "asset-cache.anonymous", "is for an address on loopback, and \(address) is none",
                 remedy: "write anonymous: none, or address: 127.0.0.1:9900")
         }
+        if let fetch, !address.isLoopback, fetch.allowHosts.contains("*") {
+            reading.complain(
+                about: "asset-cache.fetch.allow-hosts", "would make an open relay of \(address)",
+                remedy: "name the hosts, or write address: 127.0.0.1:9900")
+        }
+    }
+}
+
+extension FetchConfiguration {
+    static let schema = Section(initial: FetchConfiguration()) { keys in
+        keys.value(
+            "allow-hosts", \.allowHosts, .list(of: .hostPattern), traits: .restart,
+            "Hosts that may be asked: \"*\", names, or \"*.\" and the end of names.")
+        keys.value(
+            "allow-private", \.allowPrivate, .list(of: .socketAddress), traits: .restart,
+            "Private addresses with ports that may be asked all the same; every other one is refused.")
+        keys.value(
+            "connect-ports", \.connectPorts, .list(of: .count(1...65_535)), traits: .restart, "Ports that CONNECT may lead to.")
+        keys.optional(
+            "trust-file", \.trustFile, .path(), traits: .restart, absent: "",
+            "Certificates (PEM) of authorities that are believed beside the system's.")
+    }
+}
+
+extension ReverseConfiguration {
+    static let schema = Section(initial: ReverseConfiguration()) { keys in
+        keys.value(
+            "address", \.address, .address, traits: [.required, .restart], example: "127.0.0.1:9901",
+            "Where every request is for that origin; under systemd FileDescriptorName=asset-cache-reverse.")
+        keys.value(
+            "origin", \.origin, .originURL, traits: [.required, .restart], example: "http://127.0.0.1:8000",
+            "The origin: scheme, host and port; it may be private.")
+    }
+}
+
+extension CachingConfiguration {
+    static let schema = Section(initial: CachingConfiguration()) { keys in
+        keys.value("largest", \.largest, .size(0...(1 << 40)), traits: .restart, "Bytes of the largest response that is kept.")
+        keys.value("memory", \.memory, .size(0...(1 << 36)), traits: .restart, "Small responses that are served from memory.")
+        keys.value(
+            "negative", \.negative, .duration(atLeast: .zero, atMost: .seconds(3_600)), traits: .restart,
+            "How long errors are fresh of which the origin says nothing; 0 does not keep them.")
+        keys.value(
+            "store-set-cookie", \.storeSetCookie, .flag, traits: .restart,
+            "Whether responses with Set-Cookie are kept, without that field; they may still be one caller's own.")
+        keys.value(
+            "connect", \.connect, .duration(atLeast: .milliseconds(10), atMost: .seconds(60)), traits: .restart,
+            "How long a connection to an origin may take, TLS not counted.")
+        keys.value(
+            "first-byte", \.firstByte, .duration(atLeast: .milliseconds(10), atMost: .seconds(600)), traits: .restart,
+            "From a request to the head of its response; more is 504.")
+        keys.value(
+            "idle", \.idle, .duration(atLeast: .milliseconds(10), atMost: .seconds(600)), traits: .restart,
+            "Between two pieces of an origin's body; more cuts it.")
+    }
+}
+
+extension ProfilesConfiguration {
+    static let schema = Section(initial: ProfilesConfiguration()) { keys in
+        keys.value("versions", \.versions, .count(1...100), traits: .restart, "Versions of each profile that are kept.")
+        keys.value("largest", \.largest, .size(1...(1 << 36)), traits: .restart, "Bytes of the largest profile.")
+        keys.value(
+            "leases", \.leases, .flag, traits: .restart,
+            "Whether a worker's lease serves as its credential: the pool-keeper of this file says which leases are live, and whose.")
     }
 }
 
@@ -139,11 +211,74 @@ extension ValueType where Value == String {
     }
 }
 
+extension ValueType where Value == SocketAddress {
+    /// `127.0.0.1:8000`
+    static var socketAddress: ValueType {
+        .scalar(
+            "address",
+            parse: { (text, _) throws(Complaint) in
+                guard let address = SocketAddress(text), address.port > 0 else {
+                    throw Complaint("\(quoted(text)) is not an address with a port", remedy: "write it like 127.0.0.1:8000 or [::1]:8000")
+                }
+                return address
+            },
+            render: { .text($0.description) })
+    }
+}
+
+extension ValueType where Value == String {
+    /// `*`, `example.org`, `*.example.org`
+    static var hostPattern: ValueType {
+        .scalar(
+            "host pattern",
+            parse: { (text, _) throws(Complaint) in
+                let name = text.hasPrefix("*.") ? String(text.dropFirst(2)) : text
+                let isName = !name.isEmpty && name.utf8.count <= 253 && name.lowercased().utf8.allSatisfy {
+                    (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2d || $0 == 0x2e || $0 == 0x5f || $0 == 0x3a
+                }
+                guard text == "*" || isName else {
+                    throw Complaint("\(quoted(text)) is not a host pattern", remedy: "write \"*\", example.org, or \"*.example.org\"")
+                }
+                return text.lowercased()
+            },
+            render: { .text($0) })
+    }
+
+    /// Scheme, host and port, nothing behind.
+    static var originURL: ValueType {
+        .scalar(
+            "URL",
+            parse: { (text, _) throws(Complaint) in
+                let isOrigin = ["http://", "https://"].contains { scheme in
+                    guard text.hasPrefix(scheme) else { return false }
+                    let rest = text.dropFirst(scheme.utf8.count)
+                    return !rest.isEmpty && !rest.contains { "/?#@ ".contains($0) }
+                }
+                guard isOrigin else {
+                    throw Complaint("\(quoted(text)) is not an origin", remedy: "write http://HOST:PORT or https://HOST, without a path")
+                }
+                return text
+            },
+            render: { .text($0) })
+    }
+}
+
 extension ValueType where Value == [BucketGrant] {
     /// `{ "*": read-write, shared: read }`
-    static var grants: ValueType {
+    static var grants: ValueType { rights("bucket: right", isPattern) }
+
+    /// The same by tenant.
+    static var tenantGrants: ValueType {
+        rights("tenant: right") { text in
+            let name = text.hasSuffix("*") ? text.dropLast() : text[...]
+            return text.utf8.count <= 128 && (!name.isEmpty || text == "*")
+                && name.utf8.allSatisfy { (0x21...0x7e).contains($0) && !"/*%?#".utf8.contains($0) }
+        }
+    }
+
+    private static func rights(_ typeName: String, _ isPattern: @escaping @Sendable (String) -> Bool) -> ValueType {
         ValueType(
-            name: "bucket: right",
+            name: typeName,
             read: { node, key, reading in
                 guard case .mapping(let mapping) = node else {
                     reading.complain(
@@ -158,7 +293,7 @@ extension ValueType where Value == [BucketGrant] {
                     guard case .scalar(let pattern) = name, isPattern(pattern.string) else {
                         reading.complain(
                             at: name.mark, key,
-                            Complaint("a key is no bucket's name", remedy: "write a name, or the beginning of one and *"))
+                            Complaint("a key is no name", remedy: "write a name, or the beginning of one and *"))
                         continue
                     }
                     let path = "\(key).\(pattern.string)"
@@ -175,7 +310,7 @@ extension ValueType where Value == [BucketGrant] {
             })
     }
 
-    private static func isPattern(_ text: String) -> Bool {
+    @Sendable private static func isPattern(_ text: String) -> Bool {
         let name = text.hasSuffix("*") ? text.dropLast() : text[...]
         return text.utf8.count <= 64 && (!name.isEmpty || text == "*")
             && name.utf8.allSatisfy { (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2d || $0 == 0x2e }

@@ -21,6 +21,13 @@ public struct AssetCacheConfiguration: Hashable, Sendable {
     public var scrub: Duration? = .seconds(86_400)
     /// From SIGTERM to the end of what still runs.
     public var drain = Duration.seconds(30)
+    /// Nil: neither a proxy nor /fetch.
+    public var fetch: FetchConfiguration?
+    /// Addresses at which one origin each is cached.
+    public var reverse: [ReverseConfiguration] = []
+    /// How responses are kept, whichever way they were asked for.
+    public var caching = CachingConfiguration()
+    public var profiles = ProfilesConfiguration()
 
     public init() {}
 }
@@ -44,11 +51,18 @@ public struct AccessKeyConfiguration: Hashable, Sendable {
     /// Absolute; its content without the line break at its end is the secret.
     public var secretFile: String?
     public var buckets: [BucketGrant] = []
+    /// Tenants whose profiles the key may read or write, by name or the beginning of one.
+    public var tenants: [BucketGrant] = []
 
     public init() {}
 
+    /// What the key may do with a tenant's profiles.
+    public func right(ofTenant tenant: String) -> BucketRight { Self.right(in: tenant, of: tenants) }
+
     /// That of the most specific pattern that matches: the whole name, then the longest beginning. O(grants).
-    public func right(in bucket: String) -> BucketRight {
+    public func right(in bucket: String) -> BucketRight { Self.right(in: bucket, of: buckets) }
+
+    private static func right(in bucket: String, of buckets: [BucketGrant]) -> BucketRight {
         var best: (length: Int, right: BucketRight) = (-1, .none)
         for grant in buckets {
             let length: Int
@@ -75,4 +89,58 @@ public struct BucketGrant: Hashable, Sendable {
         self.pattern = pattern
         self.right = right
     }
+}
+
+/// The forward proxy and /fetch.
+public struct FetchConfiguration: Hashable, Sendable {
+    /// `*`, a host's name, or `*.` and the end of one.
+    public var allowHosts = ["*"]
+    /// Private addresses that may be asked, each with its port.
+    public var allowPrivate: [SocketAddress] = []
+    /// Ports that CONNECT may lead to.
+    public var connectPorts = [443]
+    /// More certificates that are believed, PEM. Absolute.
+    public var trustFile: String?
+
+    public init() {}
+}
+
+/// One origin behind one address.
+public struct ReverseConfiguration: Hashable, Sendable {
+    public var address = ListenAddress.ip(.loopback(port: 9901))
+    /// `http://HOST:PORT` or `https://…`, without a path.
+    public var origin = ""
+
+    public init() {}
+}
+
+/// How responses are kept.
+public struct CachingConfiguration: Hashable, Sendable {
+    /// Bytes of the largest response that is kept.
+    public var largest = 256 << 20
+    /// Bytes of small responses that are kept in memory, too.
+    public var memory = 64 << 20
+    /// For how long errors are fresh of which the origin says nothing; zero: not kept.
+    public var negative = Duration.seconds(5)
+    /// Responses with Set-Cookie are kept, without it.
+    public var storeSetCookie = false
+    public var connect = Duration.seconds(5)
+    /// From the end of a request to the head of its response.
+    public var firstByte = Duration.seconds(30)
+    /// Between two pieces of a body.
+    public var idle = Duration.seconds(30)
+
+    public init() {}
+}
+
+/// Browser profiles.
+public struct ProfilesConfiguration: Hashable, Sendable {
+    /// Versions of each that are kept.
+    public var versions = 3
+    /// Bytes of the largest.
+    public var largest = 1 << 30
+    /// Whether writes name a lease that the pool-keeper knows. Without, only a key with rights for the tenant serves.
+    public var leases = false
+
+    public init() {}
 }

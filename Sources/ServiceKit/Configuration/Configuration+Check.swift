@@ -204,7 +204,12 @@ extension Configuration {
             bound.append(("listeners[\(i)].address", "listener \(listener.name)", listener.address, listener.dualStack))
         }
         if let publisher { bound.append(("publisher.address", "the publisher", publisher.address, false)) }
-        if let assetCache { bound.append(("asset-cache.address", "the asset cache", assetCache.address, false)) }
+        if let assetCache {
+            bound.append(("asset-cache.address", "the asset cache", assetCache.address, false))
+            for (i, reverse) in assetCache.reverse.enumerated() where reading.isGiven("asset-cache.reverse[\(i)].address") {
+                bound.append(("asset-cache.reverse[\(i)].address", "the asset cache for \(reverse.origin)", reverse.address, false))
+            }
+        }
         for (i, mine) in bound.enumerated() {
             for other in bound[..<i] where mine.address.clashes(with: other.address, dualStack: mine.dualStack || other.dualStack) {
                 reading.complain(

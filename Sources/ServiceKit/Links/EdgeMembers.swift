@@ -49,6 +49,7 @@ extension ControlRequest {
         switch self {
         case .show: false
         case .drain, .undrain, .quarantine, .pause, .resume: true
+        case .assets(let order, _): !["stats", "list", "history", "get"].contains(order)
         }
     }
 }

@@ -41,6 +41,14 @@ final class HeadDeadline: ChannelInboundHandler, @unchecked Sendable {
     private static let limit = TimeAmount.seconds(10)
     private var isInRequest = false
     private var timer: Scheduled<Void>?
+    private var context: ChannelHandlerContext?
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    /// Bytes of a whole response, past the encoder.
+    fileprivate func write(_ response: ByteBuffer) { context?.writeAndFlush(NIOAny(response), promise: nil) }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if !isInRequest, timer == nil {
@@ -73,21 +81,52 @@ final class Frame: ChannelDuplexHandler, @unchecked Sendable {
     typealias OutboundOut = HTTPServerResponsePart
 
     private let deadline: HeadDeadline
+    private let tunnel: TunnelStart?
+    private let quick: HTTPServer.QuickAnswer?
+    private var isTunnel = false
+    /// Requests that the connection's task has, and has not answered to the end.
+    private var pending = 0
+    /// The rest of a request that was answered here.
+    private var isAnswered = false
 
-    init(_ deadline: HeadDeadline) { self.deadline = deadline }
+    init(_ deadline: HeadDeadline, _ tunnel: TunnelStart?, _ quick: HTTPServer.QuickAnswer?) {
+        self.deadline = deadline
+        self.tunnel = tunnel
+        self.quick = quick
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // From here on the bytes are not ours to read.
+        if isTunnel { return }
         switch unwrapInboundIn(data) {
-        case .head: deadline.headCame()
+        case .head(let head):
+            deadline.headCame()
+            if head.method == .CONNECT, let tunnel {
+                isTunnel = true
+                return tunnel.open(head, context)
+            }
+            // In their order: what the task still answers comes first.
+            if pending == 0, let quick, let response = quick(head) {
+                isAnswered = true
+                return deadline.write(response)
+            }
+            pending += 1
         case .body: break
-        case .end: deadline.requestEnded()
+        case .end:
+            deadline.requestEnded()
+            if isAnswered {
+                isAnswered = false
+                return
+            }
         }
         context.fireChannelRead(data)
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         switch unwrapOutboundIn(data) {
-        case .part(let part): context.write(wrapOutboundOut(part), promise: promise)
+        case .part(let part):
+            if case .end = part { pending -= 1 }
+            context.write(wrapOutboundOut(part), promise: promise)
         case .awaited(let part, let left):
             left.futureResult.cascade(to: promise)
             context.writeAndFlush(wrapOutboundOut(part), promise: left)

@@ -23,6 +23,8 @@ final class Exchange {
     private(set) var keepsAlive: Bool
     /// Set when the body ended before its end.
     private(set) var isCut = false
+    /// The response is an origin's: nothing of ours is added to its fields.
+    var isForOrigin = false
 
     init(
         _ head: HTTPRequestHead, _ parts: Inbound.AsyncIterator, _ outbound: Outbound, _ pending: PendingSend, channel: any Channel,
@@ -114,9 +116,14 @@ final class Exchange {
         }
         self.status = status
         var fields = HTTPHeaders(headers)
-        fields.add(name: "x-amz-request-id", value: requestID)
-        fields.add(name: "Date", value: wallClock().httpDate)
-        fields.add(name: "Server", value: "leasehold-asset-cache")
+        if !isForOrigin {
+            fields.add(name: "x-amz-request-id", value: requestID)
+            fields.add(name: "Date", value: wallClock().httpDate)
+            fields.add(name: "Server", value: "leasehold-asset-cache")
+        } else if Self.isOld(head), head.method != .HEAD, status != 204, status != 304, !fields.contains(name: "content-length") {
+            // Only the end of the connection can end such a body.
+            keepsAlive = false
+        }
         if !keepsAlive {
             fields.add(name: "Connection", value: "close")
         } else if Self.isOld(head) {
@@ -130,7 +137,7 @@ final class Exchange {
     func respond(_ status: Int, _ headers: [(String, String)] = [], _ body: ByteBuffer = ByteBuffer()) async throws {
         let hasBody = head.method != .HEAD && status != 204 && status != 304
         var headers = headers
-        if status != 204, status != 304, !headers.contains(where: { $0.0 == "Content-Length" }) {
+        if status != 204, status != 304, !headers.contains(where: { $0.0.lowercased() == "content-length" }) {
             headers.append(("Content-Length", String(body.readableBytes)))
         }
         var parts = [Output.part(try await responseHead(status, headers))]

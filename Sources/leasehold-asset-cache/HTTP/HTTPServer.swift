@@ -8,6 +8,8 @@ import Synchronization
 /// Takes connections and gives each request to one function. Connections are tasks; nothing here blocks.
 final class HTTPServer: Sendable {
     typealias Handler = @Sendable (Exchange) async throws -> Void
+    /// A whole response to a request that has no body, at once, on the event loop; nil: not one of those.
+    typealias QuickAnswer = @Sendable (HTTPRequestHead) -> ByteBuffer?
     private typealias AsyncConnection = NIOAsyncChannel<HTTPServerRequestPart, Output>
 
     let connections = Count()
@@ -17,30 +19,32 @@ final class HTTPServer: Sendable {
     private let logger: Logger
     private let mostConnections: Int
     private let idPrefix: String
-    private let handler: Handler
+    /// For CONNECT; nil where there is no such thing.
+    private let tunnels: Tunnels?
     private let state = Mutex(State())
 
     private struct State {
         var open: [ObjectIdentifier: (channel: any Channel, isBusy: Bool)] = [:]
         var isDraining = false
-        var listener: (any Channel)?
+        var listeners: [any Channel] = []
         var onDrained: (@Sendable () -> Void)?
     }
 
     private static let idle = TimeAmount.seconds(60)
 
-    init(group: MultiThreadedEventLoopGroup, logger: Logger, mostConnections: Int, instance: UInt64, handler: @escaping Handler) {
+    init(group: MultiThreadedEventLoopGroup, logger: Logger, mostConnections: Int, instance: UInt64, tunnels: Tunnels?) {
         self.group = group
         self.logger = logger
         self.mostConnections = mostConnections
         idPrefix = String(instance, radix: 16).uppercased()
-        self.handler = handler
+        self.tunnels = tunnels
     }
 
     var openConnections: Int { state.withLock { $0.open.count } }
 
     /// Serves a listening socket, which it then owns, until drained.
-    func serve(_ socket: Int32) async throws {
+    func serve(_ socket: Int32, takesTunnels: Bool, quick: QuickAnswer?, _ handler: @escaping Handler) async throws {
+        let tunnels = takesTunnels ? self.tunnels : nil
         let bootstrap = ServerBootstrap(group: group)
             .childChannelOption(.maxMessagesPerRead, value: 4)
             .childChannelOption(.allowRemoteHalfClosure, value: false)
@@ -49,20 +53,22 @@ final class HTTPServer: Sendable {
                 let deadline = HeadDeadline()
                 try channel.pipeline.syncOperations.addHandler(IdleStateHandler(allTimeout: Self.idle))
                 try channel.pipeline.syncOperations.addHandler(deadline)
-                try channel.pipeline.syncOperations.configureHTTPServerPipeline(withPipeliningAssistance: false, withErrorHandling: true)
-                try channel.pipeline.syncOperations.addHandler(Frame(deadline))
+                let encoder = HTTPResponseEncoder()
+                let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes))
+                try channel.pipeline.syncOperations.addHandlers([encoder, decoder, NIOHTTPResponseHeadersValidator(), HTTPServerProtocolErrorHandler()])
+                try channel.pipeline.syncOperations.addHandler(Frame(deadline, tunnels.map { TunnelStart($0, encoder: encoder, decoder: decoder) }, quick))
                 return try AsyncConnection(wrappingChannelSynchronously: channel)
             }
         }
-        state.withLock { $0.listener = server.channel }
+        state.withLock { $0.listeners.append(server.channel) }
         try await withThrowingDiscardingTaskGroup { tasks in
             try await server.executeThenClose { inbound in
-                for try await connection in inbound { tasks.addTask { await self.run(connection) } }
+                for try await connection in inbound { tasks.addTask { await self.run(connection, handler) } }
             }
         }
     }
 
-    private func run(_ connection: AsyncConnection) async {
+    private func run(_ connection: AsyncConnection, _ handler: @escaping Handler) async {
         let channel = connection.channel
         let id = ObjectIdentifier(channel)
         let isTaken = state.withLock { state in
@@ -73,7 +79,7 @@ final class HTTPServer: Sendable {
         if isTaken { connections.add() } else { refusedConnections.add() }
         do {
             try await connection.executeThenClose { inbound, outbound in
-                if isTaken { try await converse(inbound, outbound, channel, id) }
+                if isTaken { try await converse(inbound, outbound, channel, id, handler) }
             }
         } catch {
             // A caller that breaks off, or breaks the protocol, has lost only its own connection.
@@ -86,9 +92,9 @@ final class HTTPServer: Sendable {
         drained?()
     }
 
-    private func converse(_ inbound: Exchange.Inbound, _ outbound: Exchange.Outbound, _ channel: any Channel, _ id: ObjectIdentifier)
-        async throws
-    {
+    private func converse(
+        _ inbound: Exchange.Inbound, _ outbound: Exchange.Outbound, _ channel: any Channel, _ id: ObjectIdentifier, _ handler: Handler
+    ) async throws {
         var parts = inbound.makeAsyncIterator()
         let pending = PendingSend(channel)
         while let part = try await parts.next() {
@@ -123,12 +129,12 @@ final class HTTPServer: Sendable {
 
     /// No new connections; those at rest are closed, the others after their response.
     func drain(_ done: @escaping @Sendable () -> Void) {
-        let (listener, resting, isEmpty) = state.withLock { state in
+        let (listeners, resting, isEmpty) = state.withLock { state in
             state.isDraining = true
             state.onDrained = done
-            return (state.listener, state.open.values.filter { !$0.isBusy }.map(\.channel), state.open.isEmpty)
+            return (state.listeners, state.open.values.filter { !$0.isBusy }.map(\.channel), state.open.isEmpty)
         }
-        listener?.close(promise: nil)
+        for listener in listeners { listener.close(promise: nil) }
         for channel in resting { channel.close(promise: nil) }
         if isEmpty { done() }
     }

@@ -62,11 +62,33 @@ struct Authority: Sendable {
             }
         }
 
+        /// An anonymous caller has no tenants.
+        func may(_ right: S3Operation.Right, ofTenant tenant: String) -> Bool {
+            guard let key else { return false }
+            switch right {
+            case .read: return key.right(ofTenant: tenant).canRead
+            case .write: return key.right(ofTenant: tenant).canWrite
+            }
+        }
+
         /// What the key makes of a string to sign.
         func sign(_ bytes: [UInt8]) -> String {
             guard let signingKey else { return "" }
             return Hex.encode(HMAC<SHA256>.authenticationCode(for: bytes, using: signingKey))
         }
+    }
+
+    /// The same by a signature or, for what is not S3, by `Authorization: Basic`. Never anonymous.
+    func identifyWithBasic(method: String, target: RequestTarget, fields: Fields, now: Timestamp) throws(S3Error) -> Caller {
+        guard let text = fields["authorization"], text.lowercased().hasPrefix("basic ") else {
+            return try identify(method: method, target: target, fields: fields, isLocal: false, now: now)
+        }
+        guard let bytes = Base64.decode(String(text.dropFirst(6).filter { $0 != " " })), let colon = bytes.firstIndex(of: UInt8(ascii: ":")),
+            let key = keys[String(decoding: bytes[..<colon], as: UTF8.self)]
+        else { throw S3Error(.accessDenied) }
+        let given = Array("AWS4".utf8) + bytes[(colon + 1)...]
+        guard key.seed.withUnsafeBytes({ Signature.equalInConstantTime(given, $0) }) else { throw S3Error(.accessDenied) }
+        return Caller(key: key.configuration, anonymous: .none, signature: nil, signingKey: nil)
     }
 
     /// Checks the signature. Throws what S3 says to a forger.

@@ -18,6 +18,9 @@ final class S3Service: Sendable {
     let counters = Counters()
     private let authority: Mutex<Authority>
 
+    /// The keys that are in force.
+    var current: Authority { authority.withLock { $0 } }
+
     final class Counters: Sendable {
         let reads = Count()
         let bytesOut = Count()

@@ -39,6 +39,11 @@ final class BlobWriter {
         checksum?.update(bytes)
     }
 
+    /// What has been written so far can be read here, also after the blob has its name.
+    func reader() throws(SystemError) -> Descriptor {
+        Descriptor(owning: Int32(try check(lh_open(path, O_RDONLY, 0), "open", path)))
+    }
+
     /// Waits until the disk has it all.
     func finish() throws(SystemError) -> StagedBlob {
         _ = try check(lh_fsync(file.raw), "fsync", path)

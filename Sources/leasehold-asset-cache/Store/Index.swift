@@ -71,6 +71,9 @@ final class Index: Sendable {
 
     func read<T>(_ body: (Database) throws -> T) throws -> T { try pool.read(body) }
 
+    /// The index as it is now, whatever is written meanwhile.
+    func snapshot() throws -> DatabaseSnapshot { try pool.makeSnapshot() }
+
     // MARK: Writing
 
     /// What the writes of one commit do to files and to what is remembered of them.

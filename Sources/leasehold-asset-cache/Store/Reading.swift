@@ -19,28 +19,41 @@ final class Reading: @unchecked Sendable {
     /// All of it, when it is little.
     private(set) var small: ByteBuffer?
     private let store: Store
-    private var rest: [(segment: Segment, range: Range<Int64>)] = []
+    private var rest: [Slice]
     private var first: Descriptor
     private var held: [BlobHash] = []
 
     /// Below this, copying costs less than the system calls around sendfile(2).
     private static let mostCopied = 64 << 10
 
-    /// Throws ENOENT when the version is gone already.
-    init(_ object: ObjectRecord, _ range: Range<Int64>, _ store: Store, key: ObjectKey, bucket: String) throws {
-        self.store = store
-        first = Descriptor(owning: -1)
+    /// A range of an object. Throws ENOENT when the version is gone already.
+    convenience init(_ object: ObjectRecord, _ range: Range<Int64>, _ store: Store, key: ObjectKey, bucket: String) throws {
+        var slices: [Slice] = []
         var start: Int64 = 0
         for segment in object.segments {
             let part = range.clamped(to: start..<(start + segment.size))
-            if !part.isEmpty { rest.append((segment, (part.lowerBound - start)..<(part.upperBound - start))) }
+            if !part.isEmpty { slices.append(Slice(segment: segment, range: (part.lowerBound - start)..<(part.upperBound - start))) }
             start += segment.size
         }
+        try self.init(slices, store) { try store.object(key, in: bucket).object.id == object.id }
+    }
+
+    /// Part of a blob.
+    struct Slice: Sendable {
+        var segment: Segment
+        var range: Range<Int64>
+    }
+
+    /// - Parameter isStillThere: asked where there are several blobs, once none of them can go any more.
+    init(_ slices: [Slice], _ store: Store, _ isStillThere: () throws -> Bool) throws {
+        self.store = store
+        rest = slices
+        first = Descriptor(owning: -1)
         if rest.count > 1 {
             // Others may replace the object while this one is sent: its blobs wait. The version must still be there now.
             held = rest.map(\.segment.hash)
             store.index.hold(held)
-            guard try store.object(key, in: bucket).object.id == object.id else {
+            guard try isStillThere() else {
                 close()
                 throw SystemError(ENOENT, "open", "a version that was replaced")
             }
@@ -57,7 +70,7 @@ final class Reading: @unchecked Sendable {
 
     deinit { close() }
 
-    private static func read(_ file: Int32, _ range: Range<Int64>) throws(SystemError) -> ByteBuffer {
+    static func read(_ file: Int32, _ range: Range<Int64>) throws(SystemError) -> ByteBuffer {
         var buffer = ByteBufferAllocator().buffer(capacity: range.count)
         var failure: SystemError?
         while buffer.readableBytes < range.count, failure == nil {

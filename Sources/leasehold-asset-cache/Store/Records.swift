@@ -72,6 +72,11 @@ struct BucketRecord: Sendable {
 
     static let columns = "id, name, created, region, lifecycle"
 
+    /// One that is not in the index, and that no S3 request can name: the number is negative, the name begins with a dot.
+    init(hidden id: Int64, name: String) {
+        (self.id, self.name, created, region) = (id, name, Timestamp(milliseconds: 0), "")
+    }
+
     init(_ row: Row) {
         id = row[0]
         name = row[1]

@@ -30,40 +30,89 @@ final class Store: Sendable {
         /// Bytes that no eviction frees: objects of pinned buckets, and parts.
         var pinned: Int64 = 0
         var objects: Int64 = 0
+        /// What was there at the start is in the figures above.
+        var isRestored = false
     }
 
     init(_ configuration: AssetCacheConfiguration, logger: Logger) throws {
         self.logger = logger
         bound = Int64(configuration.size)
-        pinnedNames = Set(configuration.pinned)
+        pinnedNames = Set(configuration.pinned + [Self.profileBucket.name])
         blobs = try BlobDirectory(path: configuration.directory)
         index = try Index(path: configuration.directory + "/index.sqlite", blobs: blobs)
         try restore()
     }
 
     /// Everything that is there goes into the eviction's main queue, in the order it was written.
+    ///
+    /// On a thread of its own: with a million objects it takes seconds, and reads need none of it. Nothing is evicted until it is done. A
+    /// small store is done before this returns.
     private func restore() throws {
-        let pinnedNames = self.pinnedNames
-        let restored = try index.read { db in
-            var accounts = Accounts()
-            accounts.used = try Int64.fetchOne(db, sql: "SELECT SUM((size + 4095) / 4096 * 4096) FROM blob") ?? 0
-            accounts.pinned = try Int64.fetchOne(db, sql: "SELECT SUM((size + 4095) / 4096 * 4096) FROM part") ?? 0
-            let pinned = Set(
+        let snapshot = try index.snapshot()
+        let done = DispatchSemaphore(value: 0)
+        let thread = Thread { [self] in
+            do {
+                try restore(snapshot)
+                done.signal()
+                try keepBound()
+            } catch {
+                // Without its accounts the store knows no bound: the manager's next start tries again.
+                logger.critical(
+                    "The index cannot be read", metadata: [LogKey.messageID: "\(MessageID.upkeepFailed)", "problem": "\(error)"])
+                exit(71)
+            }
+        }
+        thread.name = "restore"
+        thread.start()
+        _ = done.wait(timeout: .now() + .milliseconds(Self.restorePatience))
+    }
+
+    /// Milliseconds.
+    private static let restorePatience = 500
+    /// Entries that go into the queues at once, while hits wait.
+    private static let restoredAtOnce = 1_024
+
+    /// What was there when the snapshot was taken; what has changed since is accounted for already.
+    private func restore(_ snapshot: DatabaseSnapshot) throws {
+        try snapshot.read { db in
+            let used = try Int64.fetchOne(db, sql: "SELECT SUM((size + 4095) / 4096 * 4096) FROM blob") ?? 0
+            let parts = try Int64.fetchOne(db, sql: "SELECT SUM((size + 4095) / 4096 * 4096) FROM part") ?? 0
+            var pinned = Set(
                 try Row.fetchAll(db, sql: "SELECT id, name FROM bucket").filter { pinnedNames.contains($0[1]) }.map { $0[0] as Int64 })
+            pinned.insert(Self.profileBucket.id)
+            var (objects, pinnedBytes) = (Int64(0), parts)
+            var entries: [(id: Int64, size: Int64)] = []
             let rows = try Row.fetchCursor(db, sql: "SELECT id, bucket, size FROM object ORDER BY id")
             while let row = try rows.next() {
-                accounts.objects += 1
-                let size: Int64 = row[2]
+                objects += 1
+                let size = Self.onDisk(row[2])
                 if pinned.contains(row[1]) {
-                    accounts.pinned += Self.onDisk(size)
-                } else {
-                    accounts.policy.restore(row[0], size: Self.onDisk(size))
+                    pinnedBytes += size
+                    continue
                 }
+                entries.append((row[0], size))
+                if entries.count == Self.restoredAtOnce { restore(&entries) }
             }
-            return accounts
+            restore(&entries)
+            accounts.withLock { accounts in
+                accounts.used += used
+                accounts.pinned += pinnedBytes
+                accounts.objects += objects
+                accounts.isRestored = true
+            }
         }
-        accounts.withLock { $0 = restored }
     }
+
+    /// One that was removed meanwhile is found out when its turn to leave comes.
+    private func restore(_ entries: inout [(id: Int64, size: Int64)]) {
+        accounts.withLock { accounts in for entry in entries { accounts.policy.restore(entry.id, size: entry.size) } }
+        entries.removeAll(keepingCapacity: true)
+    }
+
+    /// Responses of origins: evicted like objects.
+    static let cacheBucket = BucketRecord(hidden: -1, name: ".http")
+    /// Versions of profiles: never evicted.
+    static let profileBucket = BucketRecord(hidden: -2, name: ".profiles")
 
     private static func onDisk(_ size: Int64) -> Int64 { (size + 4095) & ~4095 }
 
@@ -95,7 +144,7 @@ final class Store: Sendable {
     ///
     /// Should the commit fail, what was chosen is out of the queues until the next start: the disk is broken then.
     func keepBound() throws {
-        guard accounts.withLock({ $0.used > bound }) else { return }
+        guard accounts.withLock({ $0.isRestored && $0.used > bound }) else { return }
         try index.write { [self] db, batch in
             var freed: Int64 = 0
             var taken: [(id: Int64, size: Int64)] = []
@@ -147,7 +196,7 @@ final class Store: Sendable {
         try db.cachedStatement(
             sql: "INSERT INTO object(bucket, key, size, etag, modified, info, segments) VALUES (?, ?, ?, ?, ?, ?, ?)"
         ).execute(arguments: [
-            bucket.id, Data(record.key.bytes), record.size, record.etag, record.modified.milliseconds, record.info.encoded,
+            bucket.id, Data(record.key.bytes), record.size, record.etag, record.modified.milliseconds, record.encodedInfo,
             Data(Segment.encode(record.segments)),
         ])
         let id = db.lastInsertedRowID
@@ -218,7 +267,20 @@ struct NewObject: Sendable {
     var etag: String
     var modified: Timestamp
     var info: ObjectInfo
+    var encodedInfo: Data
     var segments: [Segment]
+
+    init(key: ObjectKey, size: Int64, etag: String, modified: Timestamp, info: ObjectInfo, segments: [Segment]) {
+        (self.key, self.size, self.etag, self.modified, self.info, self.segments) = (key, size, etag, modified, info, segments)
+        encodedInfo = info.encoded
+    }
+
+    /// What is not an object of S3 keeps something else there.
+    init(key: ObjectKey, size: Int64, etag: String, modified: Timestamp, info: Data, segments: [Segment]) {
+        (self.key, self.size, self.etag, self.modified, self.segments) = (key, size, etag, modified, segments)
+        self.info = ObjectInfo()
+        encodedInfo = info
+    }
 }
 
 /// What has happened since the start.

@@ -1,0 +1,86 @@
+import AssetCore
+import Foundation
+import GRDB
+
+/// One version of a profile.
+struct ProfileVersion: Codable, Hashable, Sendable {
+    var tenant: String
+    var name: String
+    /// Grows by one with every write.
+    var version: Int64
+    /// The SHA-256 of its bytes, in hexadecimal.
+    var etag: String
+    var size: Int64
+    /// Milliseconds since 1970.
+    var written: Int64
+    /// The lease that it was written under, or the key where there was none.
+    var lease: String?
+    var key: String
+    var contentType: String
+}
+
+/// Profiles in the store: objects of a hidden bucket that is never evicted. Their key is `TENANT / NAME / VERSION`.
+extension Store {
+    private static func prefix(_ tenant: String, _ name: String?) -> Data {
+        let text = name.map { "\(tenant)/\($0)/" } ?? "\(tenant)/"
+        return Data(text.utf8)
+    }
+
+    private static func key(_ version: ProfileVersion) -> ObjectKey {
+        let digits = String(version.version)
+        let padding = String(repeating: "0", count: 19 - min(19, digits.count))
+        return ObjectKey(unchecked: Array("\(version.tenant)/\(version.name)/\(padding)\(digits)".utf8))
+    }
+
+    /// Oldest first; of one profile, of a tenant, or (an empty tenant) of everybody. At most 10,000.
+    func profiles(_ tenant: String, _ name: String?) throws -> [ProfileVersion] {
+        try index.read { try profiles(tenant, name, $0) }
+    }
+
+    private func profiles(_ tenant: String, _ name: String?, _ db: Database) throws -> [ProfileVersion] {
+        let from = tenant.isEmpty ? Data() : Self.prefix(tenant, name)
+        return try Data.fetchAll(
+            db, sql: "SELECT info FROM object WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT 10000",
+            arguments: [Self.profileBucket.id, from, from + Data([0xff])]
+        ).compactMap { try? JSONDecoder().decode(ProfileVersion.self, from: $0) }
+    }
+
+    /// The object of a version.
+    func object(of version: ProfileVersion) throws -> ObjectRecord? {
+        try index.read { try existing(Self.key(version), in: Self.profileBucket, $0) }
+    }
+
+    /// Stores a new version and forgets those beyond `keeping`. `check` sees what is there, within the same transaction.
+    func putProfile(
+        _ new: ProfileVersion, _ blob: StagedBlob, keeping: Int, _ check: @escaping (ProfileVersion?) throws -> Void
+    ) throws -> ProfileVersion {
+        try checkRoom(for: blob.segment.size, in: nil)
+        let stored = try index.write { [self] db, batch in
+            let old = try profiles(new.tenant, new.name, db)
+            try check(old.last)
+            var version = new
+            version.version = (old.last?.version ?? 0) + 1
+            version.etag = Hex.encode(blob.segment.hash.bytes)
+            version.size = blob.segment.size
+            try publish(blob, db, &batch)
+            let record = NewObject(
+                key: Self.key(version), size: blob.segment.size, etag: version.etag, modified: Timestamp(milliseconds: version.written),
+                info: try JSONEncoder().encode(version), segments: blob.segment.size > 0 ? [blob.segment] : [])
+            _ = try insert(record, in: Self.profileBucket, db, &batch)
+            for gone in old.dropLast(keeping - 1) { try remove(Self.key(gone), in: Self.profileBucket, db, &batch) }
+            return version
+        }
+        try keepBound()
+        return stored
+    }
+
+    /// All versions. Returns how many there were.
+    func removeProfile(_ tenant: String, _ name: String, _ check: @escaping (ProfileVersion?) throws -> Void) throws -> Int {
+        try index.write { [self] db, batch in
+            let old = try profiles(tenant, name, db)
+            try check(old.last)
+            for version in old { try remove(Self.key(version), in: Self.profileBucket, db, &batch) }
+            return old.count
+        }
+    }
+}
