@@ -36,6 +36,7 @@ extension DispatchLoop {
         worker.pointee.isEscrowed = true
         worker.pointee.ackedBefore = record.givenBefore &+ 1
         worker.pointee.sentBytes = standing.given &- record.givenBefore
+        worker.pointee.takenBefore = record.takenBefore
         worker.pointee.traits = record.traits
         worker.pointee.jobDeadline = record.jobDeadline
         worker.pointee.consumeLater = 0
@@ -177,7 +178,10 @@ extension DispatchLoop {
         counters.adoptionLosses += 1
         let worker = workers[slot]
         let (id, callerSlot) = (worker.pointee.job, worker.pointee.caller)
-        if callerSlot >= 0 { resetCaller(callerSlot) }
+        if callerSlot >= 0 {
+            jobEnded(id, .cut, outcome: .cut, worker: slot)
+            resetCaller(callerSlot)
+        }
         resetWorker(slot, .cut)
         machine.adoptCut(id, at: now)
     }

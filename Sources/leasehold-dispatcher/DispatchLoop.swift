@@ -21,10 +21,17 @@ final class DispatchLoop {
     var workers = Slab<Worker> { Worker() }
     var pipes = Pipes()
     /// What a successor must know of all this.
-    var records: Records
+    var records: Records { didSet { vitals = LoopVitals(records, pools: rules.pools) } }
+    var vitals: LoopVitals
     var wheel: TimerWheel
     var wheelTimer: LoopTimer?
     private var keepAliveTimer: LoopTimer?
+    /// Lines of job ends that the journal may still get, and when it is told of those that it did not get.
+    var jobLines: LineBudget
+    var leftOutTimer: LoopTimer?
+    /// For `log-jobs: 1/N`.
+    var servedSinceLine = 0
+    var random = SystemRandomNumberGenerator()
     var keeper: LinkClient?
     let probeRules = HTTPRules()
     var parser = RequestParser(mostBytes: 64 * 1024)
@@ -83,13 +90,15 @@ final class DispatchLoop {
     let output = UnsafeMutableRawBufferPointer.allocate(byteCount: 192 * 1024, alignment: 64)
     static let peekBytes = 16 * 1024
 
-    init(loop: Loop, outbox: Outbox, logger: Logger, rules: Rules) throws(SystemError) {
+    init(loop: Loop, outbox: Outbox, logger: Logger, rules: Rules, threads: Int) throws(SystemError) {
         records = try Records(listeners: rules.listenerNames)
+        vitals = LoopVitals(records, pools: rules.pools)
+        jobLines = LineBudget(sharers: threads)
         self.loop = loop
         self.outbox = outbox
         self.logger = logger
         self.rules = rules
-        machine = JobMachine(policies: rules.pools.map(\.configuration.policy))
+        machine = JobMachine(policies: rules.pools.map(\.configuration.policy), firstGeneration: .random(in: 1 ... .max))
         wheel = TimerWheel(now: Instant(nanoseconds: monotonicNow()))
         // unowned(unsafe): the loop object lives as long as the process; the hot handlers must not count references.
         callerKind = loop.addKind { [unowned(unsafe) self] payload, events in callerReady(payload, events) }
@@ -101,6 +110,7 @@ final class DispatchLoop {
             keepAliveTimer?.deadline = now + Self.keepAliveRhythm
         }
         keepAliveTimer?.deadline = monotonicNow() + Self.keepAliveRhythm
+        leftOutTimer = loop.timer { [unowned self] _ in tellLeftOut() }
         acceptTimer = loop.timer { [unowned self] _ in resumeAccepting() }
         handOverTimer = loop.timer { _ in }
         inheritanceTimer = loop.timer { [unowned self] _ in inheritanceIsLate() }
@@ -125,6 +135,20 @@ final class DispatchLoop {
 
     /// Gives the machine one input and performs what it orders; orders that lead to further inputs are performed in turn.
     func feed(_ input: JobMachine.Input) {
+        // What the pool-keeper is told of a lease is counted here, while the job is still known.
+        switch input {
+        case .ended(let id, let outcome): countRelease(id, outcome)
+        case .turnedAway(let id, let outcome):
+            countRelease(id, outcome)
+            if let job = machine[id], let pool = rules.index(of: job.request.pool) { vitals[pool].requeue(RequeueReason(outcome)) }
+        case .dialFailed(let id, let failure):
+            if let job = machine[id], job.alternate == nil, let pool = rules.index(of: job.request.pool) {
+                vitals[pool].failDial(failure)
+                if !job.isProbe { vitals[pool].requeue(.dialFailed) }
+            }
+        case .callerLeft(let id, reachedWorker: false): countRelease(id, .unused)
+        case .arrived, .callerLeft, .reply, .dialed, .holdExpired, .keeperUp, .keeperDown, .probing, .policiesChanged: break
+        }
         machine.handle(input, at: now, into: &actions)
         guard !isPerforming else { return }
         isPerforming = true
@@ -159,7 +183,7 @@ final class DispatchLoop {
         case .sendAsserted: tell(.asserted)
         case .dial(let id, let by): dial(id, by: by)
         case .abandonDial(let id): abandonDial(id)
-        case .refuse(let id, let reason, let retryAfter): refuse(id, reason, retryAfter)
+        case .refuse(let id, let reason, let facts): refuse(id, reason, facts)
         case .cut(let id): cut(id)
         case .probe(let probe): startProbe(probe)
         }

@@ -107,7 +107,8 @@ final class Shell {
     // MARK: Loops
 
     private func start(_ index: Int, loop: Loop, outbox: Outbox, rules: Rules) throws {
-        let dispatch = try DispatchLoop(loop: loop, outbox: outbox, logger: service.logger, rules: rules)
+        let dispatch = try DispatchLoop(
+            loop: loop, outbox: outbox, logger: service.logger, rules: rules, threads: service.configuration.dispatcher.threads)
         // First what a predecessor has left, then callers, then READY.
         let listeners = self.listeners
         dispatch.onAdopted = { [unowned self, unowned dispatch] in

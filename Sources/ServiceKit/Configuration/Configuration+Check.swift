@@ -149,6 +149,7 @@ extension Configuration {
         }
         if let pool = listener.pool { checkPoolExists(pool, at: "\(key).pool", &reading) }
         checkRoutes(listener.routes, at: "\(key).routes", &reading)
+        checkTenants(listener, at: key, &reading)
         checkProtocolKeys(listener, at: key, &reading)
         if listener.transport == .http, listener.limits.head > listener.receiveBuffer {
             let culprit = reading.isGiven("\(key).receive-buffer") ? "receive-buffer" : "limits.head"
@@ -181,6 +182,29 @@ extension Configuration {
                     remedy: "remove one of them")
             } else {
                 seen[name] = i
+            }
+        }
+    }
+
+    /// A tenant that a pool does not know is its default one, which nobody means who names it in the file.
+    private func checkTenants(_ listener: ListenerConfiguration, at key: String, _ reading: inout ConfigurationReading) {
+        func check(_ tenant: String, _ pools: [String], at key: String) {
+            guard tenant != "default" else { return }
+            for name in pools {
+                guard let pool = pool(named: name), pool.tenants.named[tenant] == nil else { continue }
+                reading.complain(
+                    about: key, "pool \(name) has no tenant \(tenant)", remedy: "add \(tenant): {} to the tenants of pool \(name)")
+                return
+            }
+        }
+        if let tenant = listener.tenant, reading.isGiven("\(key).tenant") {
+            check(tenant, listener.routes.filter { $0.tenant == nil }.map(\.pool) + [listener.pool].compactMap { $0 }, at: "\(key).tenant")
+        }
+        for (i, route) in listener.routes.enumerated() {
+            let key = "\(key).routes[\(i)]"
+            if let tenant = route.tenant { check(tenant, [route.pool], at: "\(key).tenant") }
+            if route.mostUrgent != nil, route.urgency != nil {
+                reading.complain(about: "\(key).most-urgent", "has no effect beside urgency, which is fixed", remedy: "remove one of the two")
             }
         }
     }

@@ -1,0 +1,153 @@
+import DispatcherCore
+import Linux
+import Logging
+import Model
+import ServiceKit
+import Systemd
+import Wire
+
+/// Where a job ends for its caller: it is counted, kept and told in this one place.
+extension DispatchLoop {
+    /// Once for each job, before the machine is told of its end (or right after the machine has ended it itself: `was`).
+    ///
+    /// - Parameter slot: its worker's connection, where there is one.
+    func jobEnded(
+        _ id: JobID, _ ending: JobEnding, reason: Reason? = nil, outcome: Outcome? = nil, was: JobPhase? = nil, worker slot: Int32 = -1
+    ) {
+        let phase = slot >= 0 ? self.phase(ofWorker: slot) : .connected
+        guard var end = machine.end(of: id, ending, reason: reason, outcome: outcome, was: was, phase: phase, at: now) else { return }
+        let owner = id.slot < UInt32(owners.count) ? owners[Int(id.slot)] : -1
+        let pool: UInt16
+        if slot >= 0 {
+            let worker = workers[slot]
+            pool = worker.pointee.pool
+            end.bytesToWorker = worker.pointee.socket.given &- (worker.pointee.ackedBefore &- 1)
+            end.bytesFromWorker = worker.pointee.socket.taken &- worker.pointee.takenBefore &+ UInt64(worker.pointee.consumeLater)
+        } else {
+            pool = owner >= 0 ? callers[owner].pointee.pool : UInt16(rules.pools.firstIndex { $0.id == end.request.pool } ?? 0)
+        }
+        vitals[pool].count(end)
+        vitals.keep(end, trace: owner >= 0 ? callers[owner].pointee.trace?.trace : nil)
+        if owner >= 0 { callers[owner].pointee.trace = nil }
+        if isLogged(end) { log(end, rules.pools[Int(pool)].configuration.name) }
+    }
+
+    func phase(ofWorker slot: Int32) -> LeasePhase {
+        let worker = workers[slot]
+        if worker.pointee.state == .dialing { return .dialing }
+        switch worker.pointee.exchange {
+        case .requestHead: return .connected
+        case .responseHead: return .headersSent
+        case .responseBody, .tunnel: return .streaming
+        }
+    }
+
+    /// What an answer of our own tells of a job that has a lease, as far as its listener shows leases.
+    func facts(ofWorker slot: Int32) -> AnswerFacts {
+        let worker = workers[slot]
+        var facts = AnswerFacts(job: worker.pointee.job.ticket, phase: phase(ofWorker: slot))
+        guard rules.listeners[Int(worker.pointee.listener)].http.expose.contains(.lease), let job = machine[worker.pointee.job] else { return facts }
+        facts.lease = job.lease
+        facts.pool = rules.pools[Int(worker.pointee.pool)].nameBytes
+        return facts
+    }
+
+    /// The lease of this job ends with what is about to be told to the machine.
+    @inline(__always)
+    func countRelease(_ id: JobID, _ outcome: Outcome) {
+        guard let job = machine[id], let pool = rules.index(of: job.request.pool) else { return }
+        switch job.phase {
+        case .none, .waiting: break
+        case .dialing, .serving, .ending: vitals[pool].release(outcome, after: now - job.granted)
+        }
+    }
+
+    // MARK: The journal
+
+    private func isLogged(_ end: JobEnd) -> Bool {
+        switch rules.logJobs {
+        case .all: return true
+        case .errors: return end.ending != .served
+        case .sample(let n):
+            guard end.ending == .served else { return true }
+            servedSinceLine += 1
+            guard servedSinceLine >= n else { return false }
+            servedSinceLine = 0
+            return true
+        }
+    }
+
+    private func log(_ end: JobEnd, _ pool: String) {
+        guard jobLines.take(at: now) else {
+            leftOutTimer?.deadline = min(leftOutTimer?.deadline ?? .max, loop.now + Self.leftOutRhythm)
+            return
+        }
+        let outcome = end.outcome?.name ?? ""
+        var facts: Logger.Metadata = [
+            LogKey.job: "\(end.id.ticket.rawValue)", LogKey.pool: "\(pool)",
+            LogKey.tenant: "\(end.request.tenant.isEmpty ? PoolPolicy.Tenant.standard.name : end.request.tenant)",
+            LogKey.reason: "\(end.reason?.token ?? (outcome.isEmpty ? end.ending.name : outcome))", "ending": "\(end.ending.name)",
+            "urgency": "\(end.request.urgency.rawValue)", "hold-ms": "\(Self.text(end.hold))", "duration-ms": "\(Self.text(end.duration))",
+            LogKey.messageID: "\(MessageID.jobEnded)",
+        ]
+        if let lease = end.lease {
+            facts[LogKey.lease] = "\(lease.id)"
+            facts[LogKey.endpoint] = "\(lease.endpoint)"
+            facts["outcome"] = "\(outcome)"
+            facts["phase"] = "\(lease.phase.name)"
+            if let dial = end.dial { facts["dial-ms"] = "\(Self.text(dial))" }
+            facts["bytes-to-worker"] = "\(end.bytesToWorker)"
+            facts["bytes-from-worker"] = "\(end.bytesFromWorker)"
+        }
+        logger.info("A job ended", metadata: facts)
+    }
+
+    /// Milliseconds with three decimals.
+    private static func text(_ duration: Duration) -> String {
+        let microseconds = max(0, duration.microseconds)
+        let fraction = String(microseconds % 1000)
+        return "\(microseconds / 1000)." + String(repeating: "0", count: 3 - fraction.count) + fraction
+    }
+
+    private static var leftOutRhythm: Int64 { 10_000_000_000 }
+
+    /// Ten seconds after the first line that was left out, and at the end.
+    func tellLeftOut() {
+        leftOutTimer?.deadline = .max
+        let count = jobLines.takeLeftOut()
+        guard count > 0 else { return }
+        logger.notice(
+            "Jobs ended without a line of their own",
+            metadata: ["count": "\(count)", LogKey.messageID: "\(MessageID.jobLinesLeftOut)"])
+    }
+}
+
+/// Lines per second, with a burst, and how many were left out.
+struct LineBudget {
+    /// What is below journald's own default (10,000 lines in 30 s for a service), so that nothing is left out uncounted.
+    static let burst: Int64 = 1000
+    static let perSecond: Int64 = 200
+
+    private let nanosecondsPerLine: Int64
+    /// When the budget is full again.
+    private var full = Instant.zero
+    private(set) var leftOut: UInt64 = 0
+
+    /// - Parameter sharers: how many loops share the process's budget.
+    init(sharers: Int) { nanosecondsPerLine = 1_000_000_000 / Self.perSecond * Int64(max(1, sharers)) }
+
+    mutating func take(at now: Instant) -> Bool {
+        let next = max(full, now) + .nanoseconds(nanosecondsPerLine)
+        guard next - now <= .nanoseconds(nanosecondsPerLine * max(1, Self.burst)) else {
+            leftOut += 1
+            return false
+        }
+        full = next
+        return true
+    }
+
+    mutating func takeLeftOut() -> UInt64 {
+        defer { leftOut = 0 }
+        return leftOut
+    }
+}
