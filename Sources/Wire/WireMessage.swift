@@ -14,6 +14,7 @@ public enum Edge: UInt8, Sendable, Hashable, CaseIterable {
     case state
     case scaling
     case control
+    case vitals
 
     /// Whether packets of this edge may carry descriptors; elsewhere the kernel closes what comes.
     public var carriesDescriptors: Bool { self == .leasing }
@@ -27,6 +28,7 @@ public enum Edge: UInt8, Sendable, Hashable, CaseIterable {
         case .state: "state"
         case .scaling: "scaling"
         case .control: "control"
+        case .vitals: "vitals"
         }
     }
 }

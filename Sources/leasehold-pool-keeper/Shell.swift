@@ -74,11 +74,14 @@ final class Shell {
         connectEdges()
         for process in known { follow(process) }
         service.onReload = { [unowned self] _, new in
+            counts.follow(new.pools.map(\.policy))
             feed(.policiesChanged(new.pools.map(\.policy)))
             // A pool that is gone is paused no more.
             _ = saveHeldBack()
         }
         service.onControl = { [unowned self] request in answer(request) }
+        counts.follow(keeper.configuredPools)
+        service.vitals.collect = { [unowned self] round in counts.tell(keeper, escrow: escrow, &round) }
         service.counters = { [unowned self] in counts.report(keeper, leasing: leasing, escrow: escrow) }
         service.loop.atTurnEnd { [unowned self] in turnEnded() }
         endpoints.start()

@@ -52,6 +52,19 @@ extension Shell {
             localWorkers: machine.localWorkerCount, problems: (source?.watchProblem.map { [$0] } ?? []) + machine.problems, kubernetes: kubernetesReport)
     }
 
+    /// For the publisher.
+    func tell(_ round: inout VitalsRound) {
+        let health = machine.health(at: service.loop.instant)
+        round.gauge(.sourceAge, seconds: health.age)
+        round.gauge(.sourceUp, value: health.state == .live ? 1 : 0)
+        round.count(.relists, kubernetes.map { $0.reports.reduce(0) { $0 + $1.relists } } ?? counters.scans)
+        round.count(.sourceChanges, counters.changes)
+        round.count(.sourceFilesBroken, counters.filesBroken)
+        for pool in service.configuration.pools {
+            round.gauge(.sourceEndpoints, pool.name, value: Double(machine.published[pool.id]?.count ?? 0))
+        }
+    }
+
     func report(_ counters: Counters) -> [String: UInt64] {
         var out: [String: UInt64] = [
             "scans": counters.scans, "files-read": counters.filesRead, "files-broken": counters.filesBroken, "changes": counters.changes,

@@ -68,6 +68,31 @@ enum Samples {
         .show("pools"), .drain(endpoint: "w0", pool: ""), .undrain(endpoint: "w0", pool: "p"),
         .quarantine(endpoint: "10.0.0.1:80", pool: "", duration: .seconds(5)), .pause(pool: "p", refuse: true), .resume(pool: "p"),
     ]
+    static let vitals: [VitalsMessage] = {
+        var histogram = LatencyHistogram()
+        for milliseconds in [0, 3, 40, 7_200_000] { histogram.add(.milliseconds(milliseconds)) }
+        var job = JobEnd(job: TicketID(rawValue: 9), pool: pool, result: .cut, tenant: "acme")
+        let plain = job
+        job.reason = .jobTimeout
+        job.lease = lease
+        job.endpoint = endpoint.id
+        job.hold = .milliseconds(5)
+        job.dial = .microseconds(80)
+        job.session = .seconds(3)
+        job.age = .milliseconds(250)
+        job.requeues = 1
+        job.bytesIn = 400
+        job.bytesOut = 1 << 40
+        job.trace = TraceContext(high: 1, low: .max, parent: 7, session: 8, isSampled: true)
+        let event = VitalsEvent(
+            level: .warning, text: "A link was refused, continuing without it", facts: [.init(name: "edge", value: "state")], age: .seconds(2))
+        return [
+            .begin(uptime: .seconds(12)), .number(.demand, labels: ["browsers"], 7), .number(.fenced, labels: [], 0),
+            .number(.dialFailures, labels: ["browsers", "refused"], 1e15), .histogram(.hold, labels: ["browsers", "granted"], histogram), .end,
+            .job(plain), .job(job), .event(event), .event(VitalsEvent(level: .critical, text: "")),
+        ]
+    }()
+    static let wishes: [VitalsRequest] = [.sample(millionths: 10_000), .sample(millionths: 0), .now]
     static let answers: [ControlReply] = [.part("[]"), .part("ünïcödé"), .end(status: 69, message: "nothing matched")]
 }
 
@@ -81,6 +106,9 @@ enum Samples {
     @Test func scalingEdgeTowardsTheScaler() throws { try verify(Samples.drained) }
     @Test func controlEdgeTowardsTheProcess() throws { try verify(Samples.controls) }
     @Test func controlEdgeTowardsTheOperator() throws { try verify(Samples.answers) }
+
+    @Test func vitalsEdgeTowardsThePublisher() throws { try verify(Samples.vitals) }
+    @Test func vitalsEdgeTowardsTheProcess() throws { try verify(Samples.wishes) }
 
     /// Alone, merged into one packet, cut at every byte, and with every byte changed: the same messages, or a named error.
     private func verify<Message: WireMessage>(_ messages: [Message]) throws {
