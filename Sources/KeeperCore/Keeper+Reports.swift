@@ -77,6 +77,16 @@ extension Keeper {
         }
     }
 
+    /// Free endpoints of the pool, those whose last job was longest ago first; O(free).
+    public func longestIdle(in pool: PoolID, most: Int) -> [Endpoint] {
+        let p = poolSlots[UInt64(pool.rawValue)]
+        guard p != .null else { return [] }
+        // Where the least recently used is taken first, it also stands first.
+        let free = pools[p].avoided.slots(freeLinks) + pools[p].free.slots(freeLinks)
+        let ordered = pools[p].policy.order == .spread ? free : free.reversed()
+        return ordered.filter { endpoints[members[$0].endpoint].used == 0 }.prefix(max(0, most)).map { descriptions[Int($0)] }
+    }
+
     /// Every open lease, by holder; O(n).
     public func leaseReports(at now: Instant) -> [LeaseReport] {
         dispatcherOrder.flatMap { d in

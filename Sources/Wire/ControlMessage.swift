@@ -11,6 +11,8 @@ public enum ControlRequest: WireMessage {
     /// Hold every job of the pool; with `refuse`, answer at once.
     case pause(pool: String, refuse: Bool)
     case resume(pool: String)
+    /// Up to so many endpoints of the pool that have no job, the longest idle first.
+    case drainIdle(pool: String, most: UInt32)
 
     public func encode(into writer: inout ByteWriter) {
         switch self {
@@ -37,6 +39,10 @@ public enum ControlRequest: WireMessage {
         case .resume(let pool):
             writer.integer(UInt8(6))
             writer.string(pool)
+        case .drainIdle(let pool, let most):
+            writer.integer(UInt8(7))
+            writer.string(pool)
+            writer.integer(most)
         }
     }
 
@@ -50,6 +56,7 @@ public enum ControlRequest: WireMessage {
                 endpoint: try reader.string("endpoint"), pool: try reader.string("pool"), duration: try reader.duration("duration"))
         case 5: return .pause(pool: try reader.string("pool"), refuse: try reader.flag("refuse"))
         case 6: return .resume(pool: try reader.string("pool"))
+        case 7: return .drainIdle(pool: try reader.string("pool"), most: try reader.integer())
         case let tag: throw .unknownValue(field: "control request", value: UInt64(tag))
         }
     }

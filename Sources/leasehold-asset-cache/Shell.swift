@@ -145,7 +145,7 @@ final class Shell {
         switch request {
         case .show("listeners"): .json([ListenerReport(name: "asset-cache", address: address, transport: "http", pools: [])])
         case .show(let what): .failed(status: 64, "the asset cache has no report '\(what)'; it has 'listeners' and 'process'")
-        case .drain, .undrain, .quarantine, .pause, .resume: .failed(status: 64, "the pool-keeper does that")
+        case .drain, .drainIdle, .undrain, .quarantine, .pause, .resume: .failed(status: 64, "the pool-keeper does that")
         }
     }
 

@@ -12,22 +12,22 @@ extension DispatchLoop {
     ///
     /// - Parameter slot: its worker's connection, where there is one.
     func jobEnded(
-        _ id: JobID, _ ending: JobEnding, reason: Reason? = nil, outcome: Outcome? = nil, was: JobPhase? = nil, worker slot: Int32 = -1
+        _ id: JobID, _ result: JobEnd.Result, reason: Reason? = nil, outcome: Outcome? = nil, was: JobPhase? = nil, worker slot: Int32 = -1
     ) {
         let phase = slot >= 0 ? self.phase(ofWorker: slot) : .connected
-        guard var end = machine.end(of: id, ending, reason: reason, outcome: outcome, was: was, phase: phase, at: now) else { return }
+        guard var end = machine.end(of: id, result, reason: reason, outcome: outcome, was: was, phase: phase, at: now) else { return }
         let owner = id.slot < UInt32(owners.count) ? owners[Int(id.slot)] : -1
         let pool: UInt16
         if slot >= 0 {
             let worker = workers[slot]
             pool = worker.pointee.pool
-            end.bytesToWorker = worker.pointee.socket.given &- (worker.pointee.ackedBefore &- 1)
-            end.bytesFromWorker = worker.pointee.socket.taken &- worker.pointee.takenBefore &+ UInt64(worker.pointee.consumeLater)
+            end.bytesIn = worker.pointee.socket.given &- (worker.pointee.ackedBefore &- 1)
+            end.bytesOut = worker.pointee.socket.taken &- worker.pointee.takenBefore &+ UInt64(worker.pointee.consumeLater)
         } else {
             pool = owner >= 0 ? callers[owner].pointee.pool : UInt16(rules.pools.firstIndex { $0.id == end.request.pool } ?? 0)
         }
         vitals[pool].count(end)
-        vitals.keep(end, trace: owner >= 0 ? callers[owner].pointee.trace?.trace : nil)
+        tellPublisher(end, owner >= 0 ? callers[owner].pointee.trace?.context : nil)
         if owner >= 0 { callers[owner].pointee.trace = nil }
         if isLogged(end) { log(end, rules.pools[Int(pool)].configuration.name) }
     }
@@ -52,24 +52,22 @@ extension DispatchLoop {
         return facts
     }
 
-    /// The lease of this job ends with what is about to be told to the machine.
-    @inline(__always)
-    func countRelease(_ id: JobID, _ outcome: Outcome) {
-        guard let job = machine[id], let pool = rules.index(of: job.request.pool) else { return }
-        switch job.phase {
-        case .none, .waiting: break
-        case .dialing, .serving, .ending: vitals[pool].release(outcome, after: now - job.granted)
-        }
+    /// Every job that was not served, and those whose trace is kept; while nobody listens this costs one load.
+    private func tellPublisher(_ end: EndedJob, _ trace: TraceContext?) {
+        // Which of the served jobs without a caller's trace are told was drawn when they arrived, so that their workers know it too.
+        if end.result == .served, trace?.isSampled != true { return }
+        guard ends.wants(end.result, trace) else { return }
+        ends.add(end.told(trace: trace), at: end.ended.nanoseconds)
     }
 
     // MARK: The journal
 
-    private func isLogged(_ end: JobEnd) -> Bool {
+    private func isLogged(_ end: EndedJob) -> Bool {
         switch rules.logJobs {
         case .all: return true
-        case .errors: return end.ending != .served
+        case .errors: return end.result != .served
         case .sample(let n):
-            guard end.ending == .served else { return true }
+            guard end.result == .served else { return true }
             servedSinceLine += 1
             guard servedSinceLine >= n else { return false }
             servedSinceLine = 0
@@ -77,7 +75,7 @@ extension DispatchLoop {
         }
     }
 
-    private func log(_ end: JobEnd, _ pool: String) {
+    private func log(_ end: EndedJob, _ pool: String) {
         guard jobLines.take(at: now) else {
             leftOutTimer?.deadline = min(leftOutTimer?.deadline ?? .max, loop.now + Self.leftOutRhythm)
             return
@@ -86,7 +84,7 @@ extension DispatchLoop {
         var facts: Logger.Metadata = [
             LogKey.job: "\(end.id.ticket.rawValue)", LogKey.pool: "\(pool)",
             LogKey.tenant: "\(end.request.tenant.isEmpty ? PoolPolicy.Tenant.standard.name : end.request.tenant)",
-            LogKey.reason: "\(end.reason?.token ?? (outcome.isEmpty ? end.ending.name : outcome))", "ending": "\(end.ending.name)",
+            LogKey.reason: "\(end.reason?.token ?? (outcome.isEmpty ? end.result.name : outcome))", "result": "\(end.result.name)",
             "urgency": "\(end.request.urgency.rawValue)", "hold-ms": "\(Self.text(end.hold))", "duration-ms": "\(Self.text(end.duration))",
             LogKey.messageID: "\(MessageID.jobEnded)",
         ]
@@ -96,8 +94,8 @@ extension DispatchLoop {
             facts["outcome"] = "\(outcome)"
             facts["phase"] = "\(lease.phase.name)"
             if let dial = end.dial { facts["dial-ms"] = "\(Self.text(dial))" }
-            facts["bytes-to-worker"] = "\(end.bytesToWorker)"
-            facts["bytes-from-worker"] = "\(end.bytesFromWorker)"
+            facts["bytes-in"] = "\(end.bytesIn)"
+            facts["bytes-out"] = "\(end.bytesOut)"
         }
         logger.info("A job ended", metadata: facts)
     }

@@ -71,6 +71,7 @@ extension DispatchLoop {
             caller.pointee.pool = listener.routePools[index]
             terms = listener.terms[index]
         }
+        caller.pointee.trace = rules.trace?.begin(bytes.slice(head.traceparent)).map(CallerTrace.init)
         guard rewrite(slot, head, bytes) else {
             return answer(slot, Answer(.problem(.headTooLarge), for: head.traits, closes: true))
         }
@@ -116,6 +117,8 @@ extension DispatchLoop {
         {
             terms = listener.terms[index]
         }
+        // Nothing of it has reached a worker, or the span that one was told is nobody's now.
+        caller.pointee.trace = rules.trace?.begin(bytes.slice(head.traceparent)).map(CallerTrace.init)
         return request(for: head, bytes, under: terms, listener, pool: rules.pools[Int(caller.pointee.pool)])
     }
 
@@ -132,7 +135,10 @@ extension DispatchLoop {
         let caller = callers[slot]
         let keeps = rules.keepsConnections(pool: caller.pointee.pool, listener: caller.pointee.listener)
         var sink = ByteSink(output)
-        parser.rewrite(head, of: bytes, from: caller.pointee.peer, to: keeps ? .reused : .fresh, into: &sink)
+        // A trace that nobody keeps passes as it came.
+        let trace = caller.pointee.trace?.context
+        parser.rewrite(
+            head, of: bytes, from: caller.pointee.peer, to: keeps ? .reused : .fresh, trace: trace?.session == 0 ? nil : trace, into: &sink)
         guard !sink.overflowed else { return false }
         caller.pointee.head?.free()
         caller.pointee.head = Bytes(UnsafeRawBufferPointer(rebasing: output[..<sink.count]))

@@ -4,6 +4,7 @@ import Linux
 import Logging
 import Model
 import ServiceKit
+import Synchronization
 import Systemd
 import Wire
 
@@ -22,7 +23,9 @@ final class DispatchLoop {
     var pipes = Pipes()
     /// What a successor must know of all this.
     var records: Records { didSet { vitals = LoopVitals(records, pools: rules.pools) } }
-    var vitals: LoopVitals
+    var vitals: LoopVitals { didSet { showVitals() } }
+    /// The same for whoever reads from another thread; the words stay as long as the lock is held.
+    let board = Mutex(VitalsBoard())
     var wheel: TimerWheel
     var wheelTimer: LoopTimer?
     private var keepAliveTimer: LoopTimer?
@@ -31,7 +34,8 @@ final class DispatchLoop {
     var leftOutTimer: LoopTimer?
     /// For `log-jobs: 1/N`.
     var servedSinceLine = 0
-    var random = SystemRandomNumberGenerator()
+    /// Where job ends are told for the publisher.
+    let ends: JobEndQueue
     var keeper: LinkClient?
     let probeRules = HTTPRules()
     var parser = RequestParser(mostBytes: 64 * 1024)
@@ -90,7 +94,8 @@ final class DispatchLoop {
     let output = UnsafeMutableRawBufferPointer.allocate(byteCount: 192 * 1024, alignment: 64)
     static let peekBytes = 16 * 1024
 
-    init(loop: Loop, outbox: Outbox, logger: Logger, rules: Rules, threads: Int) throws(SystemError) {
+    init(loop: Loop, outbox: Outbox, logger: Logger, rules: Rules, threads: Int, ends: JobEndQueue) throws(SystemError) {
+        self.ends = ends
         records = try Records(listeners: rules.listenerNames)
         vitals = LoopVitals(records, pools: rules.pools)
         jobLines = LineBudget(sharers: threads)
@@ -114,12 +119,18 @@ final class DispatchLoop {
         acceptTimer = loop.timer { [unowned self] _ in resumeAccepting() }
         handOverTimer = loop.timer { _ in }
         inheritanceTimer = loop.timer { [unowned self] _ in inheritanceIsLate() }
+        showVitals()
         loop.atTurnEnd { [unowned self] in turnEnded() }
         loop.asLastAct { [unowned self] in
             for slot in freed { workers.give(slot) }
             freed.removeAll(keepingCapacity: true)
             if handOverDeadline != .never { handOverWhenTold() }
         }
+    }
+
+    private func showVitals() {
+        let new = VitalsBoard(none: vitals.none, pools: vitals.all)
+        board.withLock { $0 = new }
     }
 
     private static let keepAliveRhythm: Int64 = 2_000_000_000
@@ -135,19 +146,10 @@ final class DispatchLoop {
 
     /// Gives the machine one input and performs what it orders; orders that lead to further inputs are performed in turn.
     func feed(_ input: JobMachine.Input) {
-        // What the pool-keeper is told of a lease is counted here, while the job is still known.
         switch input {
-        case .ended(let id, let outcome): countRelease(id, outcome)
-        case .turnedAway(let id, let outcome):
-            countRelease(id, outcome)
-            if let job = machine[id], let pool = rules.index(of: job.request.pool) { vitals[pool].requeue(RequeueReason(outcome)) }
-        case .dialFailed(let id, let failure):
-            if let job = machine[id], job.alternate == nil, let pool = rules.index(of: job.request.pool) {
-                vitals[pool].failDial(failure)
-                if !job.isProbe { vitals[pool].requeue(.dialFailed) }
-            }
-        case .callerLeft(let id, reachedWorker: false): countRelease(id, .unused)
-        case .arrived, .callerLeft, .reply, .dialed, .holdExpired, .keeperUp, .keeperDown, .probing, .policiesChanged: break
+        case .turnedAway(let id, let outcome): countRequeue(id, RequeueReason(outcome))
+        case .dialFailed(let id, _): if machine[id]?.alternate == nil { countRequeue(id, .dialFailed) }
+        case .ended, .arrived, .callerLeft, .reply, .dialed, .holdExpired, .keeperUp, .keeperDown, .probing, .policiesChanged: break
         }
         machine.handle(input, at: now, into: &actions)
         guard !isPerforming else { return }
@@ -159,6 +161,11 @@ final class DispatchLoop {
         }
         actions.removeAll(keepingCapacity: true)
         isPerforming = false
+    }
+
+    private func countRequeue(_ id: JobID, _ reason: RequeueReason) {
+        guard let job = machine[id], !job.isProbe, let pool = rules.index(of: job.request.pool) else { return }
+        vitals[pool].requeue(reason)
     }
 
     private func perform(_ action: JobMachine.Action) {

@@ -1,20 +1,17 @@
-import CLinux
 import DispatcherCore
 import Model
 
-/// What one loop counts, and the last ends of its jobs, in the memory of its records: a successor goes on with both.
+/// What one loop counts, in the memory of its records: a successor goes on counting.
 struct LoopVitals {
     /// What belongs to no pool: answers to what never became a job.
     let none: PoolVitals
     /// By the index of ``Rules/pools``.
     private var pools: [PoolVitals] = []
-    let ends: JobEndRing
     private let records: Records
 
     init(_ records: Records, pools: [Rules.Pool]) {
         self.records = records
         none = records.vitals(0)
-        ends = JobEndRing(records.jobEnds)
         follow(pools)
     }
 
@@ -44,15 +41,15 @@ struct LoopVitals {
         block.begin(pool)
         return block
     }
-
-    /// Keeps a job's end. The entry counts when it is whole.
-    func keep(_ end: JobEnd, trace: JobTrace?) {
-        let sequence = ends.write(end, trace: trace)
-        lh_store_last(ends.written, sequence)
-    }
 }
 
 extension Records {
     func vitals(_ index: Int) -> PoolVitals { PoolVitals(words(at: RecordLayout.vitalsAt + index * PoolVitals.Layout.words)) }
-    var jobEnds: UnsafeMutablePointer<UInt64> { words(at: RecordLayout.jobEndsAt) }
+}
+
+/// What another thread may read of a loop's counts.
+struct VitalsBoard: Sendable {
+    /// What belongs to no pool; nil before there is anything.
+    var none: PoolVitals?
+    var pools: [PoolVitals] = []
 }

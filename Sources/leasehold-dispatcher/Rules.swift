@@ -91,6 +91,7 @@ struct Rules {
 
     init(_ configuration: Configuration) throws(RouteError) {
         logJobs = configuration.logJobs
+        trace = TraceRules(configuration.publisher)
         pools = configuration.pools.map(Pool.init)
         let pools = self.pools
         listeners = []

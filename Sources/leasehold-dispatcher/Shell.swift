@@ -11,8 +11,8 @@ import Wire
 /// The service's own loop is the first dispatch loop; further threads run one each. All that the main thread asks of another
 /// loop goes through `mailboxes`.
 final class Shell {
-    private let service: Service
-    private var loops: [DispatchLoop] = []
+    let service: Service
+    private(set) var loops: [DispatchLoop] = []
     private var mailboxes: [Mailbox] = []
     private var listeners: [Int32] = []
     private var addresses: [String] = []
@@ -41,6 +41,7 @@ final class Shell {
             everywhere { $0.apply(rules) }
         }
         service.onControl = { [unowned self] request in answer(request) }
+        service.vitals.collect = { [unowned self] round in tell(&round) }
         service.counters = { [unowned self] in counters() }
         service.isHealthy = { [unowned self] in mailboxes.allSatisfy { $0.isAlive() } }
     }
@@ -108,7 +109,8 @@ final class Shell {
 
     private func start(_ index: Int, loop: Loop, outbox: Outbox, rules: Rules) throws {
         let dispatch = try DispatchLoop(
-            loop: loop, outbox: outbox, logger: service.logger, rules: rules, threads: service.configuration.dispatcher.threads)
+            loop: loop, outbox: outbox, logger: service.logger, rules: rules, threads: service.configuration.dispatcher.threads,
+            ends: service.vitals.jobs)
         // First what a predecessor has left, then callers, then READY.
         let listeners = self.listeners
         dispatch.onAdopted = { [unowned self, unowned dispatch] in
@@ -172,7 +174,7 @@ final class Shell {
             }
             return .json(rows)
         case .show(let what): return .failed(status: 64, "the dispatcher has no report '\(what)'; it has 'listeners' and 'process'")
-        case .drain, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
+        case .drain, .drainIdle, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
         }
     }
 

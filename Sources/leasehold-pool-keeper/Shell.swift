@@ -311,6 +311,7 @@ final class Shell {
         switch request {
         case .show(let what): return report(what)
         case .drain(let endpoint, let pool): return apply(pool) { .drain(endpoint: endpoint, pool: $0) }
+        case .drainIdle(let pool, let most): return drainIdle(pool, most)
         case .undrain(let endpoint, let pool): return apply(pool) { .undrain(endpoint: endpoint, pool: $0) }
         case .quarantine(let endpoint, let pool, let duration):
             return apply(pool) { .quarantine(endpoint: endpoint, pool: $0, duration: duration) }
@@ -330,8 +331,21 @@ final class Shell {
         if let error = saveHeldBack() {
             return .failed(status: 71, "done for \(operated), but a restart of the pool-keeper will forget it: \(error)")
         }
-        if operated == 0 { return .failed(status: 69, "nothing matched; 'leasehold show endpoints' lists what there is") }
+        if operated == 0 { return .failed(status: 69, ControlAnswer.nothingMatched) }
         return .done("done for \(operated)")
+    }
+
+    /// Tells the UIDs, one a line: whoever scales in needs to know which.
+    private func drainIdle(_ name: String, _ most: UInt32) -> ControlAnswer {
+        let pool = PoolID(name: name)
+        guard service.configuration.pool(pool) != nil else { return apply(name) { .drain(endpoint: "", pool: $0) } }
+        let idle = keeper.longestIdle(in: pool, most: Int(most))
+        if idle.isEmpty { return .failed(status: 69, "no endpoint of pool '\(name)' is free") }
+        for endpoint in idle { feed(.operated(.drain(endpoint: endpoint.id.description, pool: nil))) }
+        if let error = saveHeldBack() {
+            return .failed(status: 71, "done for \(idle.count), but a restart of the pool-keeper will forget it: \(error)")
+        }
+        return .done(idle.map(\.uid).joined(separator: "\n"))
     }
 
     private func saveHeldBack() -> SystemError? {

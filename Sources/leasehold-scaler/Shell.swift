@@ -233,7 +233,7 @@ final class Shell {
             return .json(
                 scaler.roster.map { WorkerReport(pool: $0.pool, port: $0.port, pid: $0.process.pid, state: $0.state.rawValue) })
         case .show(let what): return .failed(status: 64, "the scaler has no report '\(what)'; it has 'workers' and 'process'")
-        case .drain, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
+        case .drain, .drainIdle, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
         }
     }
 

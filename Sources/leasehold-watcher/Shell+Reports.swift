@@ -32,7 +32,7 @@ extension Shell {
         switch request {
         case .show("source"): return .json(sourceReport)
         case .show(let what): return .failed(status: 64, "the watcher has no report '\(what)'; it has 'source' and 'process'")
-        case .drain, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
+        case .drain, .drainIdle, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
         }
     }
 

@@ -29,7 +29,5 @@ public enum RecordLayout {
     /// What is counted of each pool, the first block for what belongs to none: see ``PoolVitals``. Pools beyond are counted in memory of the process's own.
     public static let vitalsAt = peersAt + callers * peerWords
     public static let vitalsBlocks = 256
-    /// See ``JobEndRing``.
-    public static let jobEndsAt = vitalsAt + vitalsBlocks * PoolVitals.Layout.words
-    public static let words = jobEndsAt + JobEndRing.words
+    public static let words = vitalsAt + vitalsBlocks * PoolVitals.Layout.words
 }

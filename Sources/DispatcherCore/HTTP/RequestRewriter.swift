@@ -1,4 +1,5 @@
 import Model
+import Wire
 
 /// What the worker's connection is for.
 public enum WorkerConnection: UInt8, Sendable, BitwiseCopyable {
@@ -65,7 +66,11 @@ extension RequestParser {
         appendForwarded(head, bytes, from: peer, believed: isForwarded, into: &sink)
         if !hasProto { sink.append("X-Forwarded-Proto: http\r\n") }
         if !hasForwardedHost, !host.isEmpty { sink.appendField("X-Forwarded-Host: ", host) }
-        if let trace { sink.append(trace) }
+        if let trace {
+            sink.append("traceparent: ")
+            sink.append(string: trace.traceparent)
+            sink.append("\r\n")
+        }
         appendConnection(head, bytes, to: connection, into: &sink)
     }
 

@@ -1,8 +1,9 @@
 import Model
+import Wire
 
 /// Why a job that had a lease went back in line.
 public enum RequeueReason: UInt8, CaseIterable, Sendable, Hashable {
-    case dialFailed = 1
+    case dialFailed = 0
     /// The worker said Busy.
     case busy
     /// The worker was lost, and its host had acknowledged nothing of the job.
@@ -30,42 +31,24 @@ public enum RequeueReason: UInt8, CaseIterable, Sendable, Hashable {
     }
 }
 
-/// How a wait for a worker ended.
-public enum HoldEnding: UInt8, CaseIterable, Sendable, Hashable {
-    case leased
-    case refused
-    case gone
-
-    public var name: String {
-        switch self {
-        case .leased: "leased"
-        case .refused: "refused"
-        case .gone: "gone"
-        }
-    }
-}
-
 /// What one dispatcher loop counts of one pool, in words that may outlive the process: a successor goes on counting where they stand.
 ///
-/// Plain words, each of which only grows: a reader in another thread sees them a moment old, never torn. Every method is O(1).
-public struct PoolVitals {
+/// Every method is O(1) and allocates nothing.
+public struct PoolVitals: @unchecked Sendable {
+    // One thread writes. The words are aligned and only grow, so a reader in another thread sees each a moment old, never torn.
     private let words: UnsafeMutablePointer<UInt64>
 
-    /// The layout of one pool's words.
+    /// The layout of one pool's words. 0: the pool's id, and 2³² where the block is in use.
     public enum Layout {
-        /// 0: the pool's id, and 2³² where the block is in use.
         static let accepted = 1
-        static let endings = 2
-        static let bytesToWorkers = 6
-        static let bytesFromWorkers = 7
-        static let requeues = 8
-        static let dialFailures = 16
-        static let outcomes = 24
-        static let refused = 40
-        static let holds = 88
-        static let lease = holds + 3 * WordHistogram.words
-        static let dial = lease + WordHistogram.words
-        public static let words = 256
+        static let results = 2
+        static let bytesIn = 8
+        static let bytesOut = 9
+        static let requeues = 16
+        static let refused = 32
+        static let dial = 96
+        static let session = dial + WordHistogram.words
+        public static let words = 160
     }
 
     /// `words` has ``Layout/words``, zero or written by this type, and outlives it.
@@ -80,68 +63,73 @@ public struct PoolVitals {
     /// A job of this pool got in line.
     public func accept() { words[Layout.accepted] &+= 1 }
 
-    /// A job was lost with its facts: nobody could go on with it.
-    public func lose() { words[Layout.endings + Int(JobEnding.cut.rawValue)] &+= 1 }
-
     /// A job ended for its caller.
-    public func count(_ end: JobEnd) {
-        words[Layout.endings + Int(end.ending.rawValue)] &+= 1
-        words[Layout.bytesToWorkers] &+= end.bytesToWorker
-        words[Layout.bytesFromWorkers] &+= end.bytesFromWorker
-        if end.ending == .refused, let reason = end.reason { refuse(reason) }
-        if let lease = end.lease {
-            hold(.leased).add(lease.granted - end.arrived)
-            if let dial = end.dial { histogram(Layout.dial).add(dial) }
-        } else {
-            hold(end.ending == .gone ? .gone : .refused).add(end.hold)
-        }
+    public func count(_ end: EndedJob) {
+        words[Layout.results + Int(end.result.rawValue)] &+= 1
+        words[Layout.bytesIn] &+= end.bytesIn
+        words[Layout.bytesOut] &+= end.bytesOut
+        if end.result == .refused, let reason = end.reason { refuse(reason) }
+        guard let lease = end.lease, let dialed = lease.dialed else { return }
+        WordHistogram(words + Layout.dial).add(dialed - lease.granted)
+        WordHistogram(words + Layout.session).add(end.ended - dialed)
     }
 
-    /// An answer of our own to somebody who waited, or could have.
+    /// A job was lost with its facts: nobody could go on with it.
+    public func lose() { words[Layout.results + Int(JobEnd.Result.cut.rawValue)] &+= 1 }
+
+    /// An answer of our own.
     public func refuse(_ reason: Reason) {
-        guard Int(reason.rawValue) < Layout.holds - Layout.refused else { return }
+        guard Int(reason.rawValue) < Layout.dial - Layout.refused else { return }
         words[Layout.refused + Int(reason.rawValue)] &+= 1
     }
 
     public func requeue(_ reason: RequeueReason) { words[Layout.requeues + Int(reason.rawValue)] &+= 1 }
-    public func failDial(_ failure: DialFailure) { words[Layout.dialFailures + Int(failure.rawValue)] &+= 1 }
-
-    /// A lease was released after this time.
-    public func release(_ outcome: Outcome, after time: Duration) {
-        words[Layout.outcomes + Int(outcome.rawValue)] &+= 1
-        histogram(Layout.lease).add(time)
-    }
 
     // MARK: Reading
 
     public var accepted: UInt64 { words[Layout.accepted] }
-    public subscript(_ ending: JobEnding) -> UInt64 { words[Layout.endings + Int(ending.rawValue)] }
+    public subscript(_ result: JobEnd.Result) -> UInt64 { words[Layout.results + Int(result.rawValue)] }
     public subscript(_ reason: RequeueReason) -> UInt64 { words[Layout.requeues + Int(reason.rawValue)] }
-    public subscript(_ failure: DialFailure) -> UInt64 { words[Layout.dialFailures + Int(failure.rawValue)] }
-    public subscript(_ outcome: Outcome) -> UInt64 { words[Layout.outcomes + Int(outcome.rawValue)] }
     public subscript(_ reason: Reason) -> UInt64 { words[Layout.refused + Int(reason.rawValue)] }
-    public var bytesToWorkers: UInt64 { words[Layout.bytesToWorkers] }
-    public var bytesFromWorkers: UInt64 { words[Layout.bytesFromWorkers] }
-    public func hold(_ ending: HoldEnding) -> WordHistogram { histogram(Layout.holds + Int(ending.rawValue) * WordHistogram.words) }
-    public var leases: WordHistogram { histogram(Layout.lease) }
-    public var dials: WordHistogram { histogram(Layout.dial) }
+    /// To workers, heads included.
+    public var bytesIn: UInt64 { words[Layout.bytesIn] }
+    /// From workers, heads included.
+    public var bytesOut: UInt64 { words[Layout.bytesOut] }
 
-    private func histogram(_ at: Int) -> WordHistogram { WordHistogram(words + at) }
+    /// Adds what these words hold to a sum over loops.
+    public func add(to total: inout PoolTotal) {
+        total.accepted &+= accepted
+        total.bytesIn &+= bytesIn
+        total.bytesOut &+= bytesOut
+        for result in JobEnd.Result.allCases { total.results[Int(result.rawValue)] &+= self[result] }
+        for reason in RequeueReason.allCases { total.requeues[Int(reason.rawValue)] &+= self[reason] }
+        for reason in Reason.allCases { total.refused[Int(reason.rawValue)] &+= self[reason] }
+        WordHistogram(words + Layout.dial).add(to: &total.dial)
+        WordHistogram(words + Layout.session).add(to: &total.session)
+    }
 }
 
-/// How long something took, in fixed buckets from a millisecond to an hour, in words that may outlive the process.
+/// What all loops of a dispatcher counted of one pool.
+public struct PoolTotal {
+    public var accepted: UInt64 = 0
+    public var bytesIn: UInt64 = 0
+    public var bytesOut: UInt64 = 0
+    /// By raw value, as are the others.
+    public var results = [UInt64](repeating: 0, count: 8)
+    public var requeues = [UInt64](repeating: 0, count: 8)
+    public var refused = [UInt64](repeating: 0, count: 64)
+    public var dial = WordHistogram.Total()
+    public var session = WordHistogram.Total()
+
+    public init() {}
+}
+
+/// A ``LatencyHistogram`` in words that may outlive the process.
 public struct WordHistogram {
     private let at: UnsafeMutablePointer<UInt64>
     /// Count, sum in microseconds, and one word for each bucket.
-    static let words = 24
-
-    /// Upper bounds of the buckets in nanoseconds; what is longer is only in ``count``.
-    private static let limits: [Int64] = bounds.map(\.nanoseconds)
-    public static let bounds: [Duration] = [
-        .milliseconds(1), .microseconds(2500), .milliseconds(5), .milliseconds(10), .milliseconds(25), .milliseconds(50), .milliseconds(100),
-        .milliseconds(250), .milliseconds(500), .seconds(1), .milliseconds(2500), .seconds(5), .seconds(10), .seconds(30), .seconds(60),
-        .seconds(120), .seconds(300), .seconds(600), .seconds(1800), .seconds(3600),
-    ]
+    static let words = 32
+    private static let limits: [Int64] = LatencyHistogram.bounds.map(\.nanoseconds)
 
     init(_ at: UnsafeMutablePointer<UInt64>) { self.at = at }
 
@@ -150,14 +138,28 @@ public struct WordHistogram {
         let nanoseconds = max(0, duration.nanoseconds)
         at[0] &+= 1
         at[1] &+= UInt64(nanoseconds) / 1000
-        for (i, limit) in Self.limits.enumerated() where nanoseconds <= limit {
-            at[2 + i] &+= 1
-            return
-        }
+        if let bucket = Self.limits.firstIndex(where: { nanoseconds <= $0 }), bucket + 2 < Self.words { at[2 + bucket] &+= 1 }
     }
 
-    public var count: UInt64 { at[0] }
-    public var sum: Duration { .microseconds(Int64(clamping: at[1])) }
-    /// How many fell into the bucket and no smaller one.
-    public func inBucket(_ i: Int) -> UInt64 { i >= 0 && i < Self.bounds.count ? at[2 + i] : 0 }
+    func add(to total: inout Total) {
+        total.count &+= at[0]
+        total.microseconds &+= at[1]
+        for i in 0..<Self.limits.count { total.buckets[i] &+= at[2 + i] }
+    }
+
+    /// A sum of several.
+    public struct Total {
+        var count: UInt64 = 0
+        var microseconds: UInt64 = 0
+        var buckets = [UInt64](repeating: 0, count: LatencyHistogram.bounds.count)
+
+        public init() {}
+
+        /// A reader in another thread may see a bucket before the count that goes with it.
+        public var histogram: LatencyHistogram {
+            let most = buckets.reduce(0, &+)
+            return LatencyHistogram(counts: buckets, count: max(count, most), sum: .microseconds(Int64(clamping: microseconds)))
+                ?? LatencyHistogram()
+        }
+    }
 }

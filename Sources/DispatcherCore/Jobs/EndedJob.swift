@@ -1,31 +1,11 @@
 import Model
-
-/// How a job ended for its caller: every accepted job has exactly one of these.
-public enum JobEnding: UInt8, CaseIterable, Sendable, Hashable {
-    /// The worker's response, or the connection, came to its end.
-    case served
-    /// Answered by us instead of by a worker, or by a worker and us; TCP: reset before a worker had it.
-    case refused
-    /// The caller left.
-    case gone
-    /// The caller was reset in the middle: its worker was lost, or a deadline passed.
-    case cut
-
-    public var name: String {
-        switch self {
-        case .served: "served"
-        case .refused: "refused"
-        case .gone: "gone"
-        case .cut: "cut"
-        }
-    }
-}
+import Wire
 
 /// All that is known of a job when it ends for its caller. Plain bits, but for the request's names.
-public struct JobEnd: Sendable {
+public struct EndedJob: Sendable {
     public var id: JobID
     public var request: JobRequest
-    public var ending: JobEnding
+    public var result: JobEnd.Result
     /// Why it was refused or cut.
     public var reason: Reason?
     /// How its lease ended or will end, as far as that is known yet; nil without a lease.
@@ -35,8 +15,8 @@ public struct JobEnd: Sendable {
     /// Nil when it never had a lease, or had to give it back.
     public var lease: Lease?
     /// Bytes that its worker took and sent, heads included.
-    public var bytesToWorker: UInt64 = 0
-    public var bytesFromWorker: UInt64 = 0
+    public var bytesIn: UInt64 = 0
+    public var bytesOut: UInt64 = 0
 
     public struct Lease: Hashable, Sendable {
         public var id: LeaseID
@@ -53,6 +33,22 @@ public struct JobEnd: Sendable {
     public var dial: Duration? { lease.flatMap { lease in lease.dialed.map { $0 - lease.granted } } }
     /// From arrival to end.
     public var duration: Duration { ended - arrived }
+
+    /// As the publisher is told.
+    public func told(trace: TraceContext?) -> JobEnd {
+        var end = JobEnd(job: id.ticket, pool: request.pool, result: result, urgency: request.urgency, tenant: request.tenant)
+        end.reason = reason
+        end.hold = max(.zero, hold)
+        end.bytesIn = bytesIn
+        end.bytesOut = bytesOut
+        end.trace = trace
+        guard let lease else { return end }
+        end.lease = lease.id
+        end.endpoint = lease.endpoint
+        end.dial = max(.zero, (lease.dialed ?? ended) - lease.granted)
+        end.session = max(.zero, ended - (lease.dialed ?? ended))
+        return end
+    }
 }
 
 extension JobMachine {
@@ -62,17 +58,17 @@ extension JobMachine {
     ///   - was: where the job stood, when the machine has ended it already.
     ///   - phase: how far it came with its worker, where it was connected to one.
     public func end(
-        of id: JobID, _ ending: JobEnding, reason: Reason? = nil, outcome: Outcome? = nil, was: JobPhase? = nil,
+        of id: JobID, _ result: JobEnd.Result, reason: Reason? = nil, outcome: Outcome? = nil, was: JobPhase? = nil,
         phase: LeasePhase = .connected, at now: Instant
-    ) -> JobEnd? {
+    ) -> EndedJob? {
         guard let job = self[id] ?? justEnded(id), !job.isProbe else { return nil }
-        var end = JobEnd(
-            id: id, request: job.request, ending: ending, reason: reason, outcome: outcome, arrived: job.arrived, ended: now)
+        var end = EndedJob(
+            id: id, request: job.request, result: result, reason: reason, outcome: outcome, arrived: job.arrived, ended: now)
         switch was ?? job.phase {
         case .none, .waiting: end.outcome = nil
-        case .dialing: end.lease = JobEnd.Lease(id: job.lease, endpoint: job.endpoint, granted: job.granted, phase: .dialing)
+        case .dialing: end.lease = EndedJob.Lease(id: job.lease, endpoint: job.endpoint, granted: job.granted, phase: .dialing)
         case .serving, .ending:
-            end.lease = JobEnd.Lease(id: job.lease, endpoint: job.endpoint, granted: job.granted, dialed: job.dialed, phase: phase)
+            end.lease = EndedJob.Lease(id: job.lease, endpoint: job.endpoint, granted: job.granted, dialed: job.dialed, phase: phase)
         }
         return end
     }
