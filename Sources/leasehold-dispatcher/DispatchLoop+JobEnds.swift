@@ -119,33 +119,3 @@ extension DispatchLoop {
             metadata: ["count": "\(count)", LogKey.messageID: "\(MessageID.jobLinesLeftOut)"])
     }
 }
-
-/// Lines per second, with a burst, and how many were left out.
-struct LineBudget {
-    /// What is below journald's own default (10,000 lines in 30 s for a service), so that nothing is left out uncounted.
-    static let burst: Int64 = 1000
-    static let perSecond: Int64 = 200
-
-    private let nanosecondsPerLine: Int64
-    /// When the budget is full again.
-    private var full = Instant.zero
-    private(set) var leftOut: UInt64 = 0
-
-    /// - Parameter sharers: how many loops share the process's budget.
-    init(sharers: Int) { nanosecondsPerLine = 1_000_000_000 / Self.perSecond * Int64(max(1, sharers)) }
-
-    mutating func take(at now: Instant) -> Bool {
-        let next = max(full, now) + .nanoseconds(nanosecondsPerLine)
-        guard next - now <= .nanoseconds(nanosecondsPerLine * max(1, Self.burst)) else {
-            leftOut += 1
-            return false
-        }
-        full = next
-        return true
-    }
-
-    mutating func takeLeftOut() -> UInt64 {
-        defer { leftOut = 0 }
-        return leftOut
-    }
-}

@@ -10,20 +10,13 @@ extension Shell {
         var losses: UInt64 = 0
         var callers = 0
         var workers = 0
-        var totals: [PoolID: PoolTotal] = [:]
-        var homeless = PoolTotal()
+        let (totals, homeless) = totals()
         for dispatch in loops {
             // Read without a lock: each is a word that only grows, and a report may be a moment old.
             connections += dispatch.counters.accepted
             losses += dispatch.counters.adoptionLosses
             callers += dispatch.callers.used
             workers += dispatch.workers.used
-            dispatch.board.withLock { board in
-                for vitals in board.pools {
-                    if let pool = vitals.pool { vitals.add(to: &totals[pool, default: PoolTotal()]) }
-                }
-                board.none?.add(to: &homeless)
-            }
         }
         round.count(.connections, connections)
         round.count(.adoptionLosses, losses)
@@ -44,5 +37,30 @@ extension Shell {
         for reason in Reason.allCases where homeless.refused[Int(reason.rawValue)] > 0 {
             round.count(.refused, "", reason.token, homeless.refused[Int(reason.rawValue)])
         }
+    }
+
+    /// What this process and its predecessors in the seat counted, by pool, and what belongs to none.
+    private func totals() -> (pools: [PoolID: PoolTotal], none: PoolTotal) {
+        var pools: [PoolID: PoolTotal] = [:]
+        var none = PoolTotal()
+        for dispatch in loops {
+            dispatch.board.withLock { board in
+                for vitals in board.pools {
+                    if let pool = vitals.pool { vitals.add(to: &pools[pool, default: PoolTotal()]) }
+                }
+                board.none?.add(to: &none)
+            }
+        }
+        return (pools, none)
+    }
+
+    /// For `show process`: jobs accepted, and how they ended; what is missing to the sum is under way.
+    func jobCounters() -> [String: UInt64] {
+        var out = ["jobs-accepted": UInt64(0)]
+        for total in totals().pools.values {
+            out["jobs-accepted", default: 0] += total.accepted
+            for result in JobEnd.Result.allCases { out["jobs-\(result.name)", default: 0] += total.results[Int(result.rawValue)] }
+        }
+        return out
     }
 }

@@ -180,7 +180,8 @@ final class Shell {
 
     /// Read without a lock: each is a word that only grows, and a report may be a moment old.
     private func counters() -> [String: UInt64] {
-        var out: [String: UInt64] = [:]
+        // Of the seat: a successor goes on counting. What follows is of this process.
+        var out = jobCounters()
         for dispatch in loops {
             let c = dispatch.counters
             out["accepted", default: 0] += c.accepted

@@ -51,7 +51,8 @@ struct WaitIdle: ParsableCommand {
             do throws(Operator.Failure) {
                 if !isDrained { isDrained = try drain(asked) }
                 // Nobody knows it, so nobody has a job there.
-                if !isDrained || (try isIdle(asked)) { return }
+                if !isDrained { return }
+                if try isIdle(asked) { return }
                 lastFailure = nil
             } catch {
                 // What a second look cannot mend.
@@ -74,7 +75,8 @@ struct WaitIdle: ParsableCommand {
             return true
         } catch {
             // Right after its own start it does not know yet.
-            guard error.isNothingMatched, try !isRecovering(asked) else { throw error }
+            guard error.isNothingMatched else { throw error }
+            if try isRecovering(asked) { throw error }
             return false
         }
     }

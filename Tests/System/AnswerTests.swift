@@ -279,7 +279,7 @@ import Testing
                 if !framing.contains("Expect") { try caller.send("5\r\nzeb") }
                 let response = try caller.readResponse()
                 #expect(monotonicNow() - began >= 300_000_000)
-                try expectAnswer(response, 408, "idle-timeout", error: "connection_timeout")
+                try expectAnswer(response, 408, "idle-timeout", error: "connection_read_timeout")
                 try worker.wait("the end of the job") { $0.running == 0 && $0.open == 0 }
                 try fleet.waitPool("pods", "the worker to be free") { $0.free == 1 }
             }

@@ -66,7 +66,7 @@ enum Samples {
     static let drained: [ScalingReply] = [.drained(endpoint.id)]
     static let controls: [ControlRequest] = [
         .show("pools"), .drain(endpoint: "w0", pool: ""), .undrain(endpoint: "w0", pool: "p"),
-        .quarantine(endpoint: "10.0.0.1:80", pool: "", duration: .seconds(5)), .pause(pool: "p", refuse: true), .resume(pool: "p"),
+        .quarantine(endpoint: "10.0.0.1:80", pool: "", duration: .seconds(5)), .pause(pool: "p", refuse: true), .resume(pool: "p"), .drainIdle(pool: "p", most: 3),
     ]
     static let vitals: [VitalsMessage] = {
         var histogram = LatencyHistogram()
