@@ -309,7 +309,7 @@ import Testing
                 if exports {
                     #expect(seen.wholeMatch(of: /00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01 a=b/) != nil, "\(seen)")
                     #expect(!seen.contains("b7ad6b7169203331"))
-                    #expect(begun.wholeMatch(of: /00-[0-9a-f]{32}-[0-9a-f]{16}-01 /) != nil, "\(begun)")
+                    #expect(begun.wholeMatch(of: #/00-[0-9a-f]{32}-[0-9a-f]{16}-01 /#) != nil, "\(begun)")
                 } else {
                     #expect(seen == "\(theirs) a=b" && begun == "none ")
                 }
