@@ -138,6 +138,18 @@ public struct Publication: Sendable {
     public func pool(named name: String) -> Pool? { pools.first { $0.name == name } }
     public func pool(_ id: PoolID) -> Pool? { places[id].map { pools[$0] } }
 
+    /// Jobs that the dispatcher answered itself since it started, over all pools.
+    public var refusals: Double {
+        processes.reduce(0) { sum, process in
+            process.series(of: .refused).reduce(sum) { sum, one in
+                switch one.value {
+                case .number(let value): sum + value
+                case .histogram: sum
+                }
+            }
+        }
+    }
+
     // MARK: The endpoints edge
 
     public mutating func sourceUp() { source.standing = .incomplete }
