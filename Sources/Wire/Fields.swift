@@ -46,6 +46,19 @@ extension ByteWriter {
         for one in list.prefix(count) { address(one) }
     }
 
+    mutating func tenant(_ state: TenantState) {
+        string(state.name)
+        integer(state.queued)
+        integer(state.leased)
+        duration(state.oldestWait)
+    }
+
+    mutating func tenants(_ list: [TenantState]) {
+        let count = min(list.count, Bounds.stateTenants)
+        integer(UInt8(count))
+        for one in list.prefix(count) { tenant(one) }
+    }
+
     mutating func description(of endpoint: Endpoint) {
         self.endpoint(endpoint.id)
         string(endpoint.uid)
@@ -98,6 +111,20 @@ extension ByteReader {
         var list: [SocketAddress] = []
         list.reserveCapacity(count)
         for _ in 0..<count { list.append(try address()) }
+        return list
+    }
+
+    mutating func tenant() throws(WireError) -> TenantState {
+        TenantState(
+            name: try string("tenant"), queued: try integer(), leased: try integer(), oldestWait: try duration("oldest wait"))
+    }
+
+    mutating func tenants() throws(WireError) -> [TenantState] {
+        let count = Int(try integer(UInt8.self))
+        guard count <= Bounds.stateTenants else { throw .tooLong(field: "tenants", count: count) }
+        var list: [TenantState] = []
+        list.reserveCapacity(count)
+        for _ in 0..<count { list.append(try tenant()) }
         return list
     }
 

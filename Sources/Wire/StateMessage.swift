@@ -21,12 +21,37 @@ public struct PoolState: Hashable, Sendable {
     /// Tickets that wait.
     public var queued: UInt32 = 0
     public var oldestWait: Duration = .zero
+    /// Tickets that wait, by the urgency that they came with.
+    public var queuedByUrgency = SIMD8<UInt32>()
+    /// The configured tenants, the default one first, in the order of the configuration: at most ``Bounds/stateTenants``. Empty where
+    /// the pool has only the default tenant.
+    public var tenants: [TenantState] = []
+    /// What is left of the tenants beyond that bound, summed; nil where all are named.
+    public var otherTenants: TenantState?
 
     public init(pool: PoolID) { self.pool = pool }
 
     /// The number to scale on: jobs that have a worker plus jobs that wait for one.
     public var demand: UInt32 { leases &+ queued }
     public var total: UInt32 { unready &+ free &+ leased &+ ending &+ recovering &+ quarantined &+ draining }
+}
+
+/// One tenant's share of a pool at one moment.
+public struct TenantState: Hashable, Sendable {
+    /// As configured, `default` for jobs of no configured tenant; empty for the sum of those that are not named.
+    public var name: String
+    /// Tickets that wait.
+    public var queued: UInt32
+    /// Leases open, those that are ending included.
+    public var leased: UInt32
+    public var oldestWait: Duration
+
+    public init(name: String, queued: UInt32 = 0, leased: UInt32 = 0, oldestWait: Duration = .zero) {
+        self.name = name
+        self.queued = queued
+        self.leased = leased
+        self.oldestWait = oldestWait
+    }
 }
 
 /// Pool-keeper → publisher, scaler, operator's command: the state of every pool, then of each that changed.
@@ -54,6 +79,10 @@ public enum StateMessage: WireMessage {
             writer.integer(state.leases)
             writer.integer(state.queued)
             writer.duration(state.oldestWait)
+            for urgency in 0..<8 { writer.integer(state.queuedByUrgency[urgency]) }
+            writer.tenants(state.tenants)
+            writer.flag(state.otherTenants != nil)
+            if let others = state.otherTenants { writer.tenant(others) }
         case .poolGone(let pool):
             writer.integer(UInt8(2))
             writer.pool(pool)
@@ -79,6 +108,9 @@ public enum StateMessage: WireMessage {
             state.leases = try reader.integer()
             state.queued = try reader.integer()
             state.oldestWait = try reader.duration("oldest wait")
+            for urgency in 0..<8 { state.queuedByUrgency[urgency] = try reader.integer() }
+            state.tenants = try reader.tenants()
+            state.otherTenants = try reader.flag("has other tenants") ? try reader.tenant() : nil
             return .pool(state)
         case 2: return .poolGone(try reader.pool())
         case 3: return .snapshotEnd

@@ -44,6 +44,7 @@ enum Samples {
                 ticket: TicketID(rawValue: 9), lease: lease, pool: pool, endpoint: endpoint.id, address: address,
                 alternate: SocketAddress("[::1]:21000"), dialBy: .milliseconds(1))),
         .refuse(Refusal(ticket: TicketID(rawValue: 9), reason: .queueFull, retryAfter: .seconds(2), queued: 10)),
+        .refuse(Refusal(ticket: TicketID(rawValue: 9), reason: .holdTimeout, queued: 10, position: 4, oldestWait: .seconds(31))),
         .refuse(Refusal(ticket: TicketID(rawValue: 9), reason: .noEndpoints)),
         .probe(Probe(lease: lease, pool: pool, endpoint: endpoint.id, address: address, timeout: .seconds(1))), .revoke(lease),
     ] + adoption.map { .adopt($0) }
@@ -53,7 +54,11 @@ enum Samples {
         state.leases = 2
         state.queued = 5
         state.oldestWait = .milliseconds(12)
-        return [.pool(state), .poolGone(pool), .snapshotEnd]
+        state.queuedByUrgency = [0, 1, 2, 3, 4, 5, 6, 7]
+        var shared = state
+        shared.tenants = [TenantState(name: "default"), TenantState(name: "acme", queued: 4, leased: 2, oldestWait: .milliseconds(12))]
+        shared.otherTenants = TenantState(name: "", queued: 1)
+        return [.pool(state), .pool(shared), .poolGone(pool), .snapshotEnd]
     }()
     static let scaling: [ScalingRequest] = [
         .drainIdle(pool: pool, idleFor: .seconds(30), most: 2), .drain(endpoint.id), .undrain(endpoint.id),

@@ -1,7 +1,7 @@
 import Model
 import Wire
 
-/// Messages of the leasing edge and their bytes in version 2, in hexadecimal: field by field, separated by spaces.
+/// Messages of the leasing edge and their bytes in version 3, in hexadecimal: field by field, separated by spaces.
 enum Golden {
     private static let lease = LeaseID(epoch: 1, counter: 2)
     private static let caller = ConnectionID(slot: 3, generation: 4)
@@ -34,6 +34,12 @@ enum Golden {
     ]
 
     static let replies: [(LeasingReply, String)] = [
+        frame(
+            .refuse(
+                Refusal(
+                    ticket: TicketID(rawValue: 1), reason: .holdTimeout, retryAfter: .microseconds(2), queued: 3, position: 4,
+                    oldestWait: .microseconds(5))),
+            "02 0100000000000000 02 01 0200000000000000 03000000 04000000 0500000000000000"),
         frame(.revoke(lease), "04 \(leaseBytes)"),
         frame(.adopt(.records), "05 01"),
         frame(.adopt(.pipes(index: 7)), "05 02 07000000"),

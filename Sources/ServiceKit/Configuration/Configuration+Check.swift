@@ -74,6 +74,16 @@ extension Configuration {
         if pool.reuse != .whenReady, reading.isGiven("\(key).settle") {
             reading.complain(about: "\(key).settle", "has no effect without reuse: when-ready", remedy: "add it, or remove settle")
         }
+        if pool.tenants.named.count > PoolConfiguration.Tenants.most {
+            reading.complain(
+                about: "\(key).tenants", "there are \(pool.tenants.named.count) tenants",
+                remedy: "name at most \(PoolConfiguration.Tenants.most); all others share default's part")
+        }
+        if !hasService, let workers = pool.workers, workers.ports.count > 0, pool.reserve >= workers.most {
+            reading.complain(
+                about: "\(key).reserve", "keeps all \(workers.most) workers from every job but the most urgent",
+                remedy: workers.most > 1 ? "write at most \(workers.most - 1)" : "remove it")
+        }
         checkPair("\(key).quarantine", "first", pool.quarantine.first, "most", pool.quarantine.most, &reading)
         if let health = pool.health {
             checkPair("\(key).health", "timeout", health.timeout, "interval", health.interval, &reading)
