@@ -85,21 +85,24 @@ extension Publication {
             $0.value("paused", state.isPaused)
             $0.value("recovering", state.isRecovering)
             $0.array("queue") { rows in
-                for line in Self.lines(of: state) {
+                for urgency in 0..<8 where state.queuedByUrgency[urgency] > 0 {
                     rows.object {
-                        $0.value("urgency", line.urgency)
-                        $0.value("queued", line.queued)
+                        $0.value("urgency", urgency)
+                        $0.value("queued", state.queuedByUrgency[urgency])
+                    }
+                }
+                for tenant in state.tenantRows {
+                    rows.object {
+                        $0.value("tenant", tenant.name)
+                        $0.value("queued", tenant.queued)
+                        $0.value("leased", tenant.leased)
+                        $0.value("oldestWaitMs", tenant.oldestWait.milliseconds)
                     }
                 }
             }
             histogram("hold", .hold, pool.name, &$0)
             histogram("lease", .leaseDuration, pool.name, &$0)
         }
-    }
-
-    /// The queue by urgency.
-    static func lines(of state: PoolState) -> [(urgency: Int, queued: UInt32)] {
-        state.queued > 0 ? [(Int(Urgency.standard.rawValue), state.queued)] : []
     }
 
     /// All outcomes together: one count for each bucket, then those beyond.

@@ -68,6 +68,9 @@ public struct Publication: Sendable {
         public var event: VitalsEvent
     }
 
+    /// Endpoint by endpoint, as it was told last; empty while nobody looks.
+    public private(set) var cells: [PoolID: Cells] = [:]
+    private var cellVersion: UInt64 = 0
     private var eventCount: UInt64 = 0
 
     public init(version: String, processes: [String], pools: [PoolPolicyName], at now: Instant) {
@@ -123,8 +126,15 @@ public struct Publication: Sendable {
         case .snapshotEnd:
             stateEdge = .up
             for (id, place) in places where !told.contains(id) { pools[place].isGone = pools[place].state != nil }
+        case .cells(let pool, let total, let states):
+            guard places[pool] != nil else { return }
+            cellVersion += 1
+            cells[pool] = Cells(total: total, states: states, version: cellVersion)
         }
     }
+
+    /// Nobody looks any more.
+    public mutating func forgetCells() { cells = [:] }
 
     /// How old what is known of the pools is: zero while the pool-keeper tells every change.
     public func stateAge(at now: Instant) -> Duration? {

@@ -22,6 +22,8 @@ public enum Bounds {
     public static let labelBytes = 128
     /// Most facts of one event.
     public static let eventFacts = 16
+    /// Most endpoints of a pool that are told one by one.
+    public static let cells = 20_000
     /// Most tenants of a pool that its state names; the others are summed as one more.
     public static let stateTenants = 64
     /// How long a link may take from connect to hello.

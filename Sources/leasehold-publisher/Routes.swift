@@ -5,6 +5,7 @@ import Model
 import NIOCore
 import PublisherCore
 import ServiceKit
+import Systemd
 
 /// What is answered where. Everything is read from the board: no answer waits for the loop, and none is heard by another process.
 struct Routes: Sendable {

@@ -25,6 +25,9 @@ final class Shell {
     private var vitals: [(process: ProcessName, link: LinkClient)] = []
     private let traces: TraceExporter?
     private var drainTimer: LoopTimer?
+    /// Looks whether somebody looks.
+    private var viewerTimer: LoopTimer?
+    private var wantsCells = false
 
     struct Unconfigured: Error, CustomStringConvertible {
         var description: String { "the configuration has no publisher section" }
@@ -43,7 +46,7 @@ final class Shell {
         group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
         mailbox = Mailbox(service.loop)
         beats = Beats(group)
-        traces = own.trace.map { TraceExporter($0, group: group, board: board, logger: service.logger) }
+        traces = own.trace.map { [group, board] in TraceExporter($0, group: group, board: board, logger: service.logger) }
         state = service.connect(.state)
         endpoints = service.connect(.endpoints)
         for name in names {
@@ -80,6 +83,11 @@ final class Shell {
         service.onControl = { [unowned self] request in answer(request) }
         service.counters = { [unowned self] in counters() }
         service.isHealthy = { [unowned self] in beats.areFresh() }
+        viewerTimer = service.loop.timer { [unowned self] now in
+            lookAfterViewers()
+            viewerTimer?.deadline = now + 500_000_000
+        }
+        viewerTimer?.deadline = service.loop.now
         drainTimer = service.loop.timer { [unowned self] _ in
             service.logger.warning(
                 "Answers are still being written, stopping without them",
@@ -122,8 +130,9 @@ final class Shell {
     // MARK: Links
 
     private func connectState() {
-        state.onUp = { [unowned self] _ in
+        state.onUp = { [unowned self] link in
             publication.stateUp()
+            if wantsCells { link.send(StateRequest.cells(true)) }
             isChanged = true
         }
         state.onPacket = { [unowned self] (_, packet, _) throws(WireError) in
@@ -139,6 +148,18 @@ final class Shell {
             isChanged = true
         }
         state.start()
+    }
+
+    /// Endpoint by endpoint only while a page is open.
+    private func lookAfterViewers() {
+        let wanted = board.viewers > 0
+        guard wanted != wantsCells else { return }
+        wantsCells = wanted
+        state.link?.send(StateRequest.cells(wanted))
+        if !wanted {
+            publication.forgetCells()
+            isChanged = true
+        }
     }
 
     private func connectEndpoints() {
