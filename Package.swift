@@ -110,7 +110,8 @@ let package = Package(
         .testTarget(name: "OperatorTests", dependencies: ["leasehold", "ServiceKit", "TestKit"]),  // what the command prints
         .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "ScalerCore", "Kubernetes", "TestKit"]),
         .testTarget(name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubeTestServer", "TestKit", logging]),
-        .testTarget(name: "System", dependencies: ["TestKit"]),             // the built executables, for real
+        // Not called System: with a module of that name about, NIO takes it for Apple's.
+        .testTarget(name: "SystemTests", dependencies: ["TestKit"], path: "Tests/System"),  // the built executables, for real
         .testTarget(name: "KubernetesSystem", dependencies: [                // the same against an API server
             "TestKit", "KubeTestServer", "KubernetesClient", httpClient, nioCore, nioHTTP1, nioPosix,
         ]),

@@ -9,6 +9,9 @@ public enum Metric: UInt16, CaseIterable, Sendable, Hashable {
     case openLeases
     case poolPaused
     case poolRecovering
+    case tenantQueueDepth
+    case tenantLeases
+    case tenantOldest
 
     // The pool-keeper.
     case hold = 20
@@ -150,10 +153,15 @@ extension Metric {
         case .queueDepth: Row("leasehold_queue_depth", .gauge, ["pool", "urgency"], .pools, "Jobs that wait for a worker, by urgency (RFC 9218, 0 first).")
         case .queueOldest: Row("leasehold_queue_oldest_seconds", .gauge, ["pool"], .pools, "How long the job that has waited longest waits.")
         case .endpoints: Row("leasehold_endpoints", .gauge, ["pool", "state"], .pools, "Workers by state.")
-        case .openLeases: Row("leasehold_leases", .gauge, ["pool"], .pools, "Leases that are open, those that are ending included.")
+        case .openLeases: Row("leasehold_open_leases", .gauge, ["pool"], .pools, "Leases that are open, those that are ending included.")
         case .poolPaused: Row("leasehold_pool_paused", .gauge, ["pool"], .pools, "1 while an operator holds the pool.")
         case .poolRecovering:
             Row("leasehold_pool_recovering", .gauge, ["pool"], .pools, "1 while the pool-keeper grants nothing after a start.")
+        case .tenantQueueDepth:
+            Row("leasehold_tenant_queue_depth", .gauge, ["pool", "tenant"], .pools, "Jobs of a configured tenant that wait for a worker; (others) sums those that are too many to be named.")
+        case .tenantLeases: Row("leasehold_tenant_leases", .gauge, ["pool", "tenant"], .pools, "Leases of a configured tenant that are open.")
+        case .tenantOldest:
+            Row("leasehold_tenant_queue_oldest_seconds", .gauge, ["pool", "tenant"], .pools, "How long the tenant's job that has waited longest waits.")
 
         case .hold:
             Row("leasehold_hold_seconds", .histogram, ["pool", "outcome"], .poolKeeper, "Time from a job's arrival to its lease, its refusal or its caller's leaving.")

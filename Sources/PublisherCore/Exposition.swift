@@ -102,7 +102,10 @@ public struct Exposition {
     /// Of each pool, behind its name.
     static let ofPools: [Metric: @Sendable (PoolState) -> [Sample]] = [
         .demand: { [([], Double($0.demand))] },
-        .queueDepth: { [(["\(Urgency.standard.rawValue)"], Double($0.queued))] },
+        .queueDepth: { pool in (0..<8).map { (["\($0)"], Double(pool.queuedByUrgency[$0])) } },
+        .tenantQueueDepth: { $0.tenantRows.map { ([$0.name], Double($0.queued)) } },
+        .tenantLeases: { $0.tenantRows.map { ([$0.name], Double($0.leased)) } },
+        .tenantOldest: { $0.tenantRows.map { ([$0.name], $0.oldestWait.inSeconds) } },
         .queueOldest: { [([], $0.oldestWait.inSeconds)] },
         .openLeases: { [([], Double($0.leases))] },
         .poolPaused: { [([], $0.isPaused ? 1 : 0)] },
@@ -130,6 +133,16 @@ public struct Exposition {
 }
 
 extension PoolState {
+    /// The tenants, those that are not named by themselves summed as `(others)`, which no tenant is called.
+    var tenantRows: [TenantState] {
+        var rows = tenants
+        if var others = otherTenants {
+            others.name = "(others)"
+            rows.append(others)
+        }
+        return rows
+    }
+
     /// How many endpoints the pool has in that state.
     public func count(of state: EndpointState) -> UInt32 {
         switch state {

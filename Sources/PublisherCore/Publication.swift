@@ -68,6 +68,9 @@ public struct Publication: Sendable {
         public var event: VitalsEvent
     }
 
+    /// Endpoint by endpoint, as it was told last; empty while nobody looks.
+    public private(set) var cells: [PoolID: Cells] = [:]
+    private var cellVersion: UInt64 = 0
     private var eventCount: UInt64 = 0
 
     public init(version: String, processes: [String], pools: [PoolPolicyName], at now: Instant) {
@@ -123,8 +126,15 @@ public struct Publication: Sendable {
         case .snapshotEnd:
             stateEdge = .up
             for (id, place) in places where !told.contains(id) { pools[place].isGone = pools[place].state != nil }
+        case .cells(let pool, let total, let states):
+            guard places[pool] != nil else { return }
+            cellVersion += 1
+            cells[pool] = Cells(total: total, states: states, version: cellVersion)
         }
     }
+
+    /// Nobody looks any more.
+    public mutating func forgetCells() { cells = [:] }
 
     /// How old what is known of the pools is: zero while the pool-keeper tells every change.
     public func stateAge(at now: Instant) -> Duration? {
@@ -137,6 +147,18 @@ public struct Publication: Sendable {
 
     public func pool(named name: String) -> Pool? { pools.first { $0.name == name } }
     public func pool(_ id: PoolID) -> Pool? { places[id].map { pools[$0] } }
+
+    /// Jobs that the dispatcher answered itself since it started, over all pools.
+    public var refusals: Double {
+        processes.reduce(0) { sum, process in
+            process.series(of: .refused).reduce(sum) { sum, one in
+                switch one.value {
+                case .number(let value): sum + value
+                case .histogram: sum
+                }
+            }
+        }
+    }
 
     // MARK: The endpoints edge
 

@@ -37,6 +37,17 @@ extension Publication {
             $0.value("oldestWaitMs", state.oldestWait.milliseconds)
             $0.value("paused", state.isPaused)
             $0.value("waitsForRecovery", state.isRecovering)
+            $0.array("queuedByUrgency") { for urgency in 0..<8 { $0.value(nil, state.queuedByUrgency[urgency]) } }
+            $0.array("tenants") { rows in
+                for tenant in state.tenantRows {
+                    rows.object {
+                        $0.value("tenant", tenant.name)
+                        $0.value("queued", tenant.queued)
+                        $0.value("leased", tenant.leased)
+                        $0.value("oldestWaitMs", tenant.oldestWait.milliseconds)
+                    }
+                }
+            }
         }
     }
 

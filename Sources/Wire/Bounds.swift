@@ -16,14 +16,16 @@ public enum Bounds {
     public static let pipes = 1 << 16
     /// Slots of a dispatcher's callers are below this to be taken into escrow.
     public static let callers = 1 << 20
-    /// Most tenants of a pool that its state names; the others are summed as one more.
-    public static let stateTenants = 64
     /// Most numbers and histograms of one round of vitals; what comes after is counted, and not told.
     public static let vitalsSeries = 50_000
     /// The longest value of a metric's label.
     public static let labelBytes = 128
     /// Most facts of one event.
     public static let eventFacts = 16
+    /// Most endpoints of a pool that are told one by one.
+    public static let cells = 20_000
+    /// Most tenants of a pool that its state names; the others are summed as one more.
+    public static let stateTenants = 64
     /// How long a link may take from connect to hello.
     public static let helloSeconds = 1
 }

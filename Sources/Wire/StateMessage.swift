@@ -60,6 +60,9 @@ public enum StateMessage: WireMessage {
     case poolGone(PoolID)
     /// Every pool has been told once.
     case snapshotEnd
+    /// Every endpoint's state, while ``StateRequest/cells(_:)`` asks for it: `total` endpoints, of which the first so many are told as raw
+    /// values of ``EndpointState``. The order is that in which the pool has come to know them.
+    case cells(pool: PoolID, total: UInt32, states: [UInt8])
 
     public func encode(into writer: inout ByteWriter) {
         switch self {
@@ -88,6 +91,13 @@ public enum StateMessage: WireMessage {
             writer.pool(pool)
         case .snapshotEnd:
             writer.integer(UInt8(3))
+        case .cells(let pool, let total, let states):
+            writer.integer(UInt8(4))
+            writer.pool(pool)
+            writer.integer(total)
+            let told = states.prefix(Bounds.cells)
+            writer.integer(UInt32(told.count))
+            for state in told { writer.integer(state) }
         }
     }
 
@@ -114,7 +124,38 @@ public enum StateMessage: WireMessage {
             return .pool(state)
         case 2: return .poolGone(try reader.pool())
         case 3: return .snapshotEnd
+        case 4:
+            let pool = try reader.pool()
+            let total = try reader.integer(UInt32.self)
+            let count = Int(try reader.integer(UInt32.self))
+            guard count <= Bounds.cells else { throw .tooLong(field: "cells", count: count) }
+            guard count <= reader.remaining else { throw .truncated }
+            var states: [UInt8] = []
+            states.reserveCapacity(count)
+            for _ in 0..<count { states.append(try reader.byte(EndpointState.self, "endpoint's state").rawValue) }
+            return .cells(pool: pool, total: total, states: states)
         case let tag: throw .unknownValue(field: "state message", value: UInt64(tag))
+        }
+    }
+}
+
+/// Publisher → pool-keeper.
+public enum StateRequest: WireMessage {
+    /// Whether ``StateMessage/cells(pool:total:states:)`` is told on this link, now and whenever a pool has changed; off at first.
+    case cells(Bool)
+
+    public func encode(into writer: inout ByteWriter) {
+        switch self {
+        case .cells(let wanted):
+            writer.integer(UInt8(1))
+            writer.flag(wanted)
+        }
+    }
+
+    public static func decode(from reader: inout ByteReader) throws(WireError) -> StateRequest {
+        switch try reader.integer(UInt8.self) {
+        case 1: return .cells(try reader.flag("cells wanted"))
+        case let tag: throw .unknownValue(field: "state request", value: UInt64(tag))
         }
     }
 }

@@ -68,6 +68,7 @@ final class Shell {
         logsAll = service.logger.logLevel <= .debug
         timer = service.loop.timer { [unowned self] _ in feed(.wake) }
         state.read = { [unowned self] pool in keeper.state(of: pool, at: service.loop.instant) }
+        state.cells = { [unowned self] pool, most in keeper.cells(of: pool, most: most) }
         state.pools = { [unowned self] in keeper.configuredPools.map(\.id) }
         handOverTimer = service.loop.timer { [unowned self] _ in goOnHandingOver() }
         escrow.onHangUp = { [unowned self] instance, ticket in feed(.callerLeft(instance, ticket)) }

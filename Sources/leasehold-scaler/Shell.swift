@@ -175,7 +175,7 @@ final class Shell {
                 switch try StateMessage.decode(from: &reader) {
                 case .pool(let state): tell(.poolState(state))
                 case .poolGone(let pool): tell(.poolGone(pool))
-                case .snapshotEnd: break
+                case .snapshotEnd, .cells: break
                 }
             }
         }

@@ -139,7 +139,10 @@ func text(_ publication: Publication, _ format: Exposition.Format = .text, after
         #expect(metric.help.hasSuffix("."))
         #expect(metric.name.hasSuffix("_total") == (metric.kind == .counter))
         if metric.kind == .histogram { #expect(metric.name.hasSuffix("_seconds")) }
-        #expect(Metric.allCases.filter { $0.name == metric.name }.count == 1)
+        for format in Exposition.Format.allCases {
+            let family = FamilyWriter.family(metric.row, format)
+            #expect(Metric.allCases.filter { FamilyWriter.family($0.row, format) == family }.count == 1, "\(family)")
+        }
         #expect((metric.origin == .pools) == (Exposition.ofPools[metric] != nil))
         #expect((metric.origin == .publisher) == (Exposition.ofPublisher[metric] != nil))
         #expect(!Set(metric.labels).contains("le"))

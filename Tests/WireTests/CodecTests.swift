@@ -58,7 +58,7 @@ enum Samples {
         var shared = state
         shared.tenants = [TenantState(name: "default"), TenantState(name: "acme", queued: 4, leased: 2, oldestWait: .milliseconds(12))]
         shared.otherTenants = TenantState(name: "", queued: 1)
-        return [.pool(state), .pool(shared), .poolGone(pool), .snapshotEnd]
+        return [.pool(state), .pool(shared), .poolGone(pool), .snapshotEnd, .cells(pool: pool, total: 9, states: [0, 1, 6]), .cells(pool: pool, total: 0, states: [])]
     }()
     static let scaling: [ScalingRequest] = [
         .drainIdle(pool: pool, idleFor: .seconds(30), most: 2), .drain(endpoint.id), .undrain(endpoint.id),
@@ -102,6 +102,7 @@ enum Samples {
     @Test func leasingEdgeTowardsTheKeeper() throws { try verify(Samples.requests) }
     @Test func leasingEdgeTowardsTheDispatcher() throws { try verify(Samples.replies) }
     @Test func stateEdge() throws { try verify(Samples.states) }
+    @Test func stateEdgeTowardsTheKeeper() throws { try verify([StateRequest.cells(true), .cells(false)]) }
     @Test func scalingEdgeTowardsTheKeeper() throws { try verify(Samples.scaling) }
     @Test func scalingEdgeTowardsTheScaler() throws { try verify(Samples.drained) }
     @Test func controlEdgeTowardsTheProcess() throws { try verify(Samples.controls) }
