@@ -199,7 +199,7 @@ extension Keeper {
         let reason = reason ?? (pools[p].isConfigured ? self.reason(p, share, isRequeued: tickets[t].isRequeued) : .noEndpoints)
         let standing = standing(of: t, at: now)
         forget(t, at: now)
-        refuse(id, p, reason, share, urgency, arrival: arrival, standing, d, at: now, &actions)
+        refuse(id, p, reason, share, urgency, arrival: arrival, standing: standing, d, at: now, &actions)
     }
 
     /// What a refused caller is told of the line: its place, those who waited, and how long the oldest had.
@@ -250,7 +250,7 @@ extension Keeper {
     }
 
     private mutating func refuse(
-        _ id: TicketID, _ p: Slot, _ reason: Reason, _ share: Int, _ urgency: Urgency, arrival: Instant, _ standing: Standing? = nil, _ d: Slot,
+        _ id: TicketID, _ p: Slot, _ reason: Reason, _ share: Int, _ urgency: Urgency, arrival: Instant, standing: Standing? = nil, _ d: Slot,
         at now: Instant, _ actions: inout [Action]
     ) {
         let standing = standing ?? self.standing(in: p, at: now)

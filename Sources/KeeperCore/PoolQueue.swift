@@ -33,6 +33,16 @@ struct PoolQueue: Sendable {
         var positions: SlotHeap.Positions
         /// Where the last grant began.
         var virtual: Int64 = 0
+
+        init(shares: Int) { positions = SlotHeap.Positions(repeating: -1, count: shares) }
+
+        func has(_ share: Int) -> Bool { positions[share] >= 0 }
+
+        mutating func place(_ entry: SlotHeap.Entry) {
+            if has(Int(entry.slot)) { heap.update(entry, &positions) } else { heap.insert(entry, &positions) }
+        }
+
+        mutating func withdraw(_ slot: Slot) { if has(Int(slot)) { heap.remove(slot, &positions) } }
     }
 
     private(set) var times = Times()
@@ -63,8 +73,7 @@ struct PoolQueue: Sendable {
             shares.append(TenantShare(tenant))
         }
         classes = ContiguousArray(repeating: TicketClass(), count: shares.count * 8)
-        levels = ContiguousArray(
-            repeating: Level(positions: SlotHeap.Positions(repeating: -1, count: shares.count)), count: 8)
+        levels = ContiguousArray(repeating: Level(shares: shares.count), count: 8)
     }
 
     var isEmpty: Bool { occupied == 0 }
@@ -218,21 +227,15 @@ struct PoolQueue: Sendable {
     private mutating func weigh(_ share: Int, _ level: Int) {
         let slot = Slot(truncatingIfNeeded: share)
         let heads = shares[share].heads[level]
-        let isIn = levels[level].positions[share] >= 0
         if heads == 0 || shares[share].isCapped {
-            if isIn { levels[level].heap.remove(slot, &levels[level].positions) }
+            levels[level].withdraw(slot)
             if levels[level].heap.isEmpty { activeLevels &= ~(UInt8(1) << UInt8(level)) }
             return
         }
         let arrival = classes[share << 3 | oldest(share, heads)].headArrival
-        let entry = SlotHeap.Entry(
-            key: start(share, level), tie: UInt64(bitPattern: arrival.nanoseconds &- .min), slot: slot)
-        if isIn {
-            levels[level].heap.update(entry, &levels[level].positions)
-        } else {
-            levels[level].heap.insert(entry, &levels[level].positions)
-            activeLevels |= UInt8(1) << UInt8(level)
-        }
+        let tie = UInt64(bitPattern: arrival.nanoseconds &- .min)
+        levels[level].place(SlotHeap.Entry(key: start(share, level), tie: tie, slot: slot))
+        activeLevels |= UInt8(1) << UInt8(level)
     }
 
     /// The urgency among `heads`, which must not be 0, whose first ticket of this tenant came first.
@@ -280,13 +283,13 @@ struct PoolQueue: Sendable {
         let start = start(share, level)
         levels[level].virtual = start
         shares[share].passes[level] = start &+ shares[share].stride
-        if !isFirst, levels[level].positions[share] >= 0 { weigh(share, level) }
+        if !isFirst, levels[level].has(share) { weigh(share, level) }
     }
 
     /// The grant reached no worker: it has cost the tenant nothing.
     mutating func refund(_ share: Int, _ level: Int) {
         shares[share].passes[level] &-= shares[share].stride
-        if levels[level].positions[share] >= 0 { weigh(share, level) }
+        if levels[level].has(share) { weigh(share, level) }
     }
 
     // MARK: Time
@@ -399,7 +402,7 @@ struct PoolQueue: Sendable {
         }
         for level in 0..<8 {
             for share in shares.indices {
-                let isIn = levels[level].positions[share] >= 0
+                let isIn = levels[level].has(share)
                 precondition(isIn == (shares[share].heads[level] != 0 && !shares[share].isCapped), "a tenant is not in line")
                 guard isIn else { continue }
                 let entry = levels[level].heap.entries[Int(levels[level].positions[share])]
