@@ -45,7 +45,8 @@ extension ReferenceKeeper {
 
     func refund(_ lease: Lease) {
         guard let level = lease.charged else { return }
-        pools[lease.pool]?.passes[lease.tenant, default: [:]][level, default: 0] -= stride(lease.tenant, lease.pool)
+        let stride = stride(lease.tenant, lease.pool)
+        pools[lease.pool]?.passes[lease.tenant, default: [:]][level, default: 0] -= stride
     }
 
     private func isFree(_ id: EndpointID, in pool: PoolID) -> Bool { state(id, in: pool) == .free }
@@ -144,7 +145,8 @@ extension ReferenceKeeper {
             try grant(rank.ticket, charged: isCharged ? rank.level : nil)
             if isCharged {
                 pools[rank.ticket.pool]?.virtual[rank.level] = rank.start
-                pools[rank.ticket.pool]?.passes[rank.ticket.tenant, default: [:]][rank.level] = rank.start + stride(rank.ticket.tenant, rank.ticket.pool)
+                let next = rank.start + stride(rank.ticket.tenant, rank.ticket.pool)
+                pools[rank.ticket.pool]?.passes[rank.ticket.tenant, default: [:]][rank.level] = next
             }
             tickets.removeAll { $0.id == rank.ticket.id && $0.instance == rank.ticket.instance }
             forgetWhatIsGone()
