@@ -203,7 +203,8 @@ struct PoolQueue: Sendable {
         let due = min(expiry(of: c, tickets).at, rise(urgency, level, since: arrival), Self.undue)
         clock.set(Slot(truncatingIfNeeded: c), to: due)
         let (old, share, bit) = (Int(classes[c].level), c >> 3, UInt8(1) << UInt8(c & 7))
-        classes[c].headArrival = arrival
+        classes[c].head = tickets[t].order
+        classes[c].head.slot = t
         classes[c].level = UInt8(truncatingIfNeeded: level)
         if classes[c].isListed, old != level {
             shares[share].heads[old] &= ~bit
@@ -232,8 +233,8 @@ struct PoolQueue: Sendable {
             if levels[level].heap.isEmpty { activeLevels &= ~(UInt8(1) << UInt8(level)) }
             return
         }
-        let arrival = classes[share << 3 | oldest(share, heads)].headArrival
-        let tie = UInt64(bitPattern: arrival.nanoseconds &- .min)
+        let arrival = classes[share << 3 | oldest(share, heads)].head.key
+        let tie = UInt64(bitPattern: arrival &- .min)
         levels[level].place(SlotHeap.Entry(key: start(share, level), tie: tie, slot: slot))
         activeLevels |= UInt8(1) << UInt8(level)
     }
@@ -245,7 +246,7 @@ struct PoolQueue: Sendable {
         var rest = heads & (heads - 1)
         while rest != 0 {
             let urgency = rest.trailingZeroBitCount
-            if classes[share << 3 | urgency].headArrival < classes[share << 3 | best].headArrival { best = urgency }
+            if classes[share << 3 | urgency].head < classes[share << 3 | best].head { best = urgency }
             rest &= rest - 1
         }
         return best
@@ -271,7 +272,7 @@ struct PoolQueue: Sendable {
         guard let first = levels[level].heap.first else { return nil }
         let share = Int(first.slot)
         let c = share << 3 | oldest(share, shares[share].heads[level])
-        return Front(ticket: classes[c].first(tickets), level: level, share: share, start: first.key)
+        return Front(ticket: classes[c].head.slot, level: level, share: share, start: first.key)
     }
 
     /// Whether grants are charged to the tenants' shares: while more than one class waits.
@@ -349,13 +350,13 @@ struct PoolQueue: Sendable {
     /// When the ticket that has waited longest came; O(classes).
     func oldest(_ tickets: borrowing Tickets) -> Instant {
         if sole >= 0 { return tickets[classes[sole].first(tickets)].arrival }
-        return classes.reduce(.never) { $1.isEmpty ? $0 : min($0, $1.headArrival) }
+        return Instant(nanoseconds: classes.reduce(.max) { $1.isEmpty ? $0 : min($0, $1.head.key) })
     }
 
     /// The same for one tenant; O(1).
     func oldest(of share: Int, _ tickets: borrowing Tickets) -> Instant {
         if sole >= 0 { return sole >> 3 == share ? tickets[classes[sole].first(tickets)].arrival : .never }
-        return classes[share << 3..<(share + 1) << 3].reduce(.never) { $1.isEmpty ? $0 : min($0, $1.headArrival) }
+        return Instant(nanoseconds: classes[share << 3..<(share + 1) << 3].reduce(.max) { $1.isEmpty ? $0 : min($0, $1.head.key) })
     }
 
     /// Tickets of one urgency; those of one tenant among them.
@@ -363,7 +364,7 @@ struct PoolQueue: Sendable {
     func count(of share: Int, at urgency: Int) -> UInt32 { classes[share << 3 | urgency].count }
 
     /// When the first ticket of a class came, which must not be the only class.
-    func oldest(of share: Int, at urgency: Int) -> Instant { classes[share << 3 | urgency].headArrival }
+    func oldest(of share: Int, at urgency: Int) -> Instant { Instant(nanoseconds: classes[share << 3 | urgency].head.key) }
 
     /// The first and the last ticket of a class; `Slot.null` where nothing is known.
     func ends(_ share: Int, _ urgency: Urgency, _ tickets: borrowing Tickets) -> (first: Slot, last: Slot) {
@@ -396,7 +397,7 @@ struct PoolQueue: Sendable {
             precondition(classes[c].isListed == (sole < 0 && !classes[c].isEmpty), "a class is not in line")
             precondition(!classes[c].isListed || clock.deadline(of: Slot(c)) != .never, "a class has no time")
             if classes[c].isListed {
-                precondition(classes[c].headArrival == tickets[classes[c].first(tickets)].arrival, "a class's first ticket is another")
+                precondition(classes[c].head.slot == classes[c].first(tickets), "a class's first ticket is another")
                 precondition(shares[c >> 3].heads[Int(classes[c].level)] & 1 << UInt8(c & 7) != 0, "a class is at another level")
             }
         }

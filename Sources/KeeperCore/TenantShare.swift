@@ -35,9 +35,9 @@ struct TicketClass: Sendable {
     /// Tickets that brought their own budget.
     var own = TicketQueue()
     var count: UInt32 = 0
-    /// Of the first ticket, as ``PoolQueue`` last looked: not kept while the class is the only one.
+    /// The first ticket and its effective urgency, as ``PoolQueue`` last looked: not kept while the class is the only one.
     var level: UInt8 = 0
-    var headArrival = Instant.never
+    var head = SlotHeap.Entry(key: .max, tie: .max, slot: .null)
     /// Whether the level's heap and the clock know it.
     var isListed = false
 

@@ -135,7 +135,7 @@ extension ReferenceKeeper {
             guard let (link, granted) = replies.lazy.compactMap({ reply -> (DispatcherID, Grant)? in
                 if case .grant(let grant) = reply.1 { (reply.0, grant) } else { nil }
             }).first, let rank = lines.joined().first(where: { $0.ticket.id == granted.ticket && processes[$0.ticket.instance]?.link == link })
-            else { throw Disagreement(description: "first in line are \(lines.joined().map(\.ticket.id.rawValue)), granted is another or none") }
+            else { throw Disagreement(description: "first in line are \(lines.joined().map { "\($0.ticket) at \($0.level), \($0.start)" }), granted is another or none") }
             for line in lines where !line.contains(where: { $0.ticket.pool == rank.ticket.pool }) {
                 if line.allSatisfy({ ($0.level, $0.ticket.arrival) < (rank.level, rank.ticket.arrival) }) {
                     throw Disagreement(description: "ticket \(granted.ticket) was overtaken in another pool")
