@@ -51,7 +51,7 @@ extension DispatchLoop {
         lease.isEnding = callerSlot < 0
         let isDialing = record.state == .dialing
         let job = AdoptedJob(
-            request: JobRequest(pool: heir.lease.pool), arrived: record.arrived,
+            request: JobRequest(pool: heir.lease.pool, tenant: heir.lease.tenant), arrived: record.arrived,
             lease: AdoptedJob.Lease(lease, granted: record.granted, dialed: isDialing ? nil : record.dialed))
         let added = loop.add(
             heir.raw, LH_EPOLLIN | LH_EPOLLOUT | LH_EPOLLRDHUP | LH_EPOLLET, kind: workerKind,
