@@ -54,8 +54,8 @@ struct TenantHeaderTests {
     }
 
     @Test func withoutANameOfItsOwnItIsOurs() throws {
-        let read = try #require(read("Leasehold-Tenant: acme\r\nX-Moon-Quota: b\r\n", from: friend, under: rules))
-        #expect(read.tenant == "acme" && read.head.contains("X-Moon-Quota: b"))
+        let ours = try #require(read("Leasehold-Tenant: acme\r\nX-Moon-Quota: b\r\n", from: friend, under: rules))
+        #expect(ours.tenant == "acme" && ours.head.contains("X-Moon-Quota: b"))
     }
 
     @Test(
