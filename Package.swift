@@ -31,6 +31,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        // Without swift-configuration: there is one file, and it is ours.
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: ["FullFoundation"]),  // the publisher
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),  // the asset cache: digests and signatures
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),  // the asset cache: its index
     ],
@@ -43,6 +45,7 @@ let package = Package(
         .target(name: "DispatcherCore", dependencies: ["Model", "Wire"], swiftSettings: unchecked),   // a job's life; HTTP heads, framing, routes
         .target(name: "WatcherCore", dependencies: ["Model", "Wire", "Kubernetes"]),  // sources merged into one ordered feed
         .target(name: "ScalerCore", dependencies: ["Model", "Wire"]),       // how many local workers, and which to stop
+        .target(name: "PublisherCore", dependencies: ["Model", "Wire"]),    // what is known of all processes, and how the outside is told
         .target(name: "AssetCore", dependencies: ["Model"]),                // S3's rules, signatures, listing, eviction
 
         // I/O without policy.
@@ -73,6 +76,10 @@ let package = Package(
             .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"), nioSSL,
             .product(name: "Crypto", package: "swift-crypto"), .product(name: "GRDB", package: "GRDB.swift"),
         ]),
+        .executableTarget(name: "leasehold-publisher", dependencies: [
+            "PublisherCore", "ServiceKit", arguments, nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
+            .product(name: "Hummingbird", package: "hummingbird"),
+        ]),
         .executableTarget(name: "leasehold", dependencies: ["ServiceKit", arguments]),  // the operator's command
 
         // Measurements: nanoseconds and allocations of the machines, for `make bench`.
@@ -97,12 +104,14 @@ let package = Package(
         .testTarget(name: "WatcherCoreTests", dependencies: ["WatcherCore", "leasehold-watcher", "TestKit", yams]),
         .testTarget(name: "ScalerCoreTests", dependencies: ["ScalerCore", "TestKit"]),
         .testTarget(name: "AssetCoreTests", dependencies: ["AssetCore", "TestKit", .product(name: "Crypto", package: "swift-crypto")], exclude: ["http-cache.txt"]),
+        .testTarget(name: "PublisherCoreTests", dependencies: ["PublisherCore", "TestKit"]),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestKit"]),
         .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit", "Systemd", "TestKit"]),
         .testTarget(name: "OperatorTests", dependencies: ["leasehold", "ServiceKit", "TestKit"]),  // what the command prints
         .testTarget(name: "Simulation", dependencies: ["KeeperCore", "DispatcherCore", "WatcherCore", "ScalerCore", "Kubernetes", "TestKit"]),
         .testTarget(name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubeTestServer", "TestKit", logging]),
-        .testTarget(name: "System", dependencies: ["TestKit"]),             // the built executables, for real
+        // Not called System: with a module of that name about, NIO takes it for Apple's.
+        .testTarget(name: "SystemTests", dependencies: ["TestKit"], path: "Tests/System"),  // the built executables, for real
         .testTarget(name: "KubernetesSystem", dependencies: [                // the same against an API server
             "TestKit", "KubeTestServer", "KubernetesClient", httpClient, nioCore, nioHTTP1, nioPosix,
         ]),

@@ -10,6 +10,22 @@ public enum ProcessTable {
         return fields.count > 19 ? UInt64(fields[19]) : nil
     }
 
+    /// This process's resident memory in bytes (the second field of /proc/self/statm, proc(5)); nil when the kernel does not tell.
+    public static func ownResidentBytes() -> UInt64? {
+        let fields = contents(of: "/proc/self/statm")?.split(separator: " ") ?? []
+        guard fields.count > 1, let pages = UInt64(fields[1]) else { return nil }
+        return pages &* UInt64(max(0, sysconf(Int32(_SC_PAGESIZE))))
+    }
+
+    /// The processor time that this process has used, user and system (getrusage(2)).
+    public static func ownProcessorTime() -> Duration {
+        var usage = rusage()
+        // Fails only for a bad address.
+        _ = getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        return .seconds(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+            + .microseconds(Int64(usage.ru_utime.tv_usec) + Int64(usage.ru_stime.tv_usec))
+    }
+
     /// Changes with every boot: what was written before it is about other processes. Empty when the kernel does not tell.
     public static func bootID() -> String { (contents(of: "/proc/sys/kernel/random/boot_id") ?? "").filter { $0 != "\n" } }
 

@@ -18,10 +18,51 @@ public struct PoolPolicy: Hashable, Sendable {
     public var abandon: Duration = .seconds(30)
     /// How long after the grant the dispatcher may still dial.
     public var dialBy: Duration = .seconds(2)
+    /// Whose jobs share the pool and how: the first is for every job of no other. Never empty, names unique.
+    public var tenants: [Tenant] = [.standard]
+    /// A waiting ticket rises one urgency each time it has waited for this long; zero is never.
+    public var ageAfter: Duration = .seconds(30)
+    /// Which ticket goes when the queue is full.
+    public var shed = Shed.newest
+    /// Most bytes that wait with tickets; nil is no limit.
+    public var maxBytes: Int? = 64 << 20
+    /// How long a ticket waits for the endpoint that last served its affinity key, before it takes any.
+    public var affinityWait: Duration = .seconds(2)
+    /// Free endpoints that only tickets of urgency 0 may take.
+    public var reserve: Int = 0
 
     public init(name: String) {
         self.name = name
         self.id = PoolID(name: name)
+    }
+
+    /// One tenant's part in a pool.
+    public struct Tenant: Hashable, Sendable {
+        public var name: String
+        /// Its share of the grants beside the other tenants that have tickets of the same urgency; at least 1.
+        public var weight: Int = 1
+        /// Most leases that it has at once; nil is no limit.
+        public var maxLeased: Int?
+        /// Most of its tickets that wait; nil is no limit but the pool's.
+        public var maxQueued: Int?
+
+        public init(name: String, weight: Int = 1, maxLeased: Int? = nil, maxQueued: Int? = nil) {
+            self.name = name
+            self.weight = weight
+            self.maxLeased = maxLeased
+            self.maxQueued = maxQueued
+        }
+
+        /// The tenant of every job that names none, or one that is not configured.
+        public static let standard = Tenant(name: "default")
+    }
+
+    /// Who goes without when the queue is full.
+    public enum Shed: UInt8, Hashable, Sendable {
+        /// The one that comes.
+        case newest
+        /// The one that has waited longest among the least urgent, if the one that comes is at least as urgent.
+        case oldest
     }
 
     /// When an endpoint is free again after a lease.

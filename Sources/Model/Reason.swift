@@ -48,7 +48,7 @@ public enum Reason: UInt8, CaseIterable, Sendable, Hashable {
         case .noRoute: ("no-route", 404, "No route matches the request", "destination_not_found")
         case .keeperUnavailable: ("keeper-unavailable", 503, "The pool-keeper did not answer within the hold budget", "proxy_internal_error")
         case .jobTimeout: ("job-timeout", 504, "The job took longer than it may", "http_response_timeout")
-        case .idleTimeout: ("idle-timeout", 408, "Nothing moved for too long", "connection_timeout")
+        case .idleTimeout: ("idle-timeout", 408, "Nothing moved for too long", "connection_read_timeout")
         case .overloaded: ("overloaded", 503, "This server is out of descriptors", "proxy_internal_error")
         }
     }

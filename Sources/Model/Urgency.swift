@@ -9,6 +9,7 @@ public struct Urgency: Hashable, Sendable, Comparable {
 
     private init(known rawValue: UInt8) { self.rawValue = rawValue }
 
+    public static let highest = Urgency(known: 0)
     public static let standard = Urgency(known: 3)
     public static func < (a: Urgency, b: Urgency) -> Bool { a.rawValue < b.rawValue }
 }

@@ -10,6 +10,9 @@ public enum ControlAnswer {
     case done(String)
     /// It was not done; an exit status of sysexits(3) and a line with the remedy.
     case failed(status: UInt8, String)
+
+    /// A verb named something that is not there.
+    public static let nothingMatched = "nothing matched; 'leasehold show endpoints' lists what there is"
 }
 
 /// The control edge of a process: `RUNTIME/control/NAME.sock`.

@@ -13,6 +13,7 @@ public enum ProcessName: String, Sendable, CaseIterable {
     case dispatcher
     case scaler
     case assetCache = "asset-cache"
+    case publisher
 }
 
 /// The skeleton of every daemon: configuration, journal, signals, readiness, watchdog, control edge and links, on one loop.
@@ -23,6 +24,8 @@ public final class Service {
     public let loop: Loop
     public let outbox: Outbox
     public let logger: Logger
+    /// What the publisher is told of this process.
+    public let vitals: Vitals
     /// The stable name of this instance (LEASEHOLD_SEAT, or "0"); it outlives the process.
     public let seat: String
     /// Drawn at every start: tells a restart from a reconnect.
@@ -68,7 +71,8 @@ public final class Service {
         _ = lh_ignore_sigpipe()
         descriptorLimit = try check(lh_raise_descriptor_limit(), "setrlimit", "RLIMIT_NOFILE")
         listenDescriptors = try ListenDescriptors()
-        logger = Service.makeLogger(for: name, level: logLevel)
+        let events = EventLog()
+        logger = Service.makeLogger(for: name, level: logLevel, events)
         seat = ProcessInfo.processInfo.environment["LEASEHOLD_SEAT"] ?? "0"
         // Before the configuration, so that one which is wrong does not make a manager turn in a circle.
         Service.slowDown(name, seat: seat, logger)
@@ -77,13 +81,17 @@ public final class Service {
         outbox = Outbox(loop: loop, descriptorBudget: acceptsDescriptors ? Service.descriptorBudget(of: descriptorLimit) : 0)
         onTerminate = { _ in }
         onHandOver = {}
+        try Service.prepareDirectories(configuration)
+        let hello = Hello(edge: .vitals, seat: seat, instance: instance)
+        vitals = try Vitals(
+            name, path: configuration.vitalsPath(name), listener: listenDescriptors.take("vitals").first, hello: hello, outbox: outbox,
+            events: events, started: started)
         let loop = self.loop
         onTerminate = { _ in loop.stop() }
         onHandOver = { loop.stop() }
-        try prepareDirectories()
         signals = try SignalSource([SIGTERM, SIGINT, SIGHUP, SIGUSR2], on: loop) { [unowned self] in received($0) }
         control = try ControlServer(
-            path: controlPath(name), listener: listenDescriptors.take("control").first, hello: hello(.control), outbox: outbox
+            path: controlPath(name), listener: listenDescriptors.take("control").first, hello: self.hello(.control), outbox: outbox
         ) { [unowned self] request, link in answer(request, link) }
         if let interval = Notify.watchdogInterval() {
             watchdog = loop.timer { [unowned self] now in
@@ -258,8 +266,8 @@ public final class Service {
         return path
     }
 
-    private func prepareDirectories() throws(SystemError) {
-        for directory in [configuration.runtimeDirectory, configuration.runtimeDirectory + "/control"] {
+    private static func prepareDirectories(_ configuration: Configuration) throws(SystemError) {
+        for directory in ["", "/control", "/vitals"].map({ configuration.runtimeDirectory + $0 }) {
             do {
                 try FileManager.default.createDirectory(
                     atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
@@ -269,7 +277,7 @@ public final class Service {
         }
     }
 
-    private static func makeLogger(for name: ProcessName, level: Logger.Level) -> Logger {
+    private static func makeLogger(for name: ProcessName, level: Logger.Level, _ events: EventLog) -> Logger {
         let label = "leasehold-\(name.rawValue)"
         var socket: JournalSocket?
         if JournalSocket.isStandardError() {
@@ -279,8 +287,8 @@ public final class Service {
             }
         }
         return Logger(label: label) { label in
-            if let socket { return JournalLogHandler(label: label, level: level, sink: socket) }
-            return TerminalLogHandler(label: label, level: level)
+            if let socket { return EventTee(JournalLogHandler(label: label, level: level, sink: socket), events) }
+            return EventTee(TerminalLogHandler(label: label, level: level), events)
         }
     }
 
@@ -293,8 +301,20 @@ public final class Service {
 }
 
 extension Configuration {
+    /// Whether the file is for that process too.
+    public func names(_ process: ProcessName) -> Bool {
+        switch process {
+        case .watcher, .poolKeeper, .dispatcher, .scaler: !pools.isEmpty
+        case .assetCache: assetCache != nil
+        case .publisher: publisher != nil
+        }
+    }
+
     /// Where a process listens for the operator's command.
     public func controlPath(_ process: ProcessName) -> String { "\(runtimeDirectory)/control/\(process.rawValue).sock" }
+
+    /// Where a process tells the publisher of its vitals.
+    public func vitalsPath(_ process: ProcessName) -> String { "\(runtimeDirectory)/vitals/\(process.rawValue).sock" }
 }
 
 extension ControlAnswer {

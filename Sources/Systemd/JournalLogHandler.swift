@@ -29,13 +29,13 @@ public struct JournalLogHandler: LogHandler {
         let facts = metadata.merging(event.metadata ?? [:]) { $1 }
         var text = event.message.description
         for key in facts.keys.sorted() where key != LogKey.messageID { text += " \(key)=\(facts[key]!)" }
-        append("MESSAGE", text, to: &datagram)
+        append("MESSAGE", escapingControls(text), to: &datagram)
         append("PRIORITY", "\(event.level.syslogPriority)", to: &datagram)
         append("SYSLOG_IDENTIFIER", label, to: &datagram)
         append("CODE_FILE", event.file, to: &datagram)
         append("CODE_LINE", "\(event.line)", to: &datagram)
         for (key, value) in facts {
-            append(key == LogKey.messageID ? "MESSAGE_ID" : LogKey.journalField(key), "\(value)", to: &datagram)
+            append(key == LogKey.messageID ? "MESSAGE_ID" : LogKey.journalField(key), escapingControls("\(value)"), to: &datagram)
         }
         sink.send(datagram)
     }

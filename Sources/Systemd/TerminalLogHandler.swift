@@ -26,7 +26,7 @@ public struct TerminalLogHandler: LogHandler {
         var bytes: [UInt8] = []
         for scalar in text.unicodeScalars {
             // What came from outside may hold anything; only our own colours are passed.
-            if scalar.value < 0x20 && !(colour && scalar.value == 0x1b) || scalar.value == 0x7f {
+            if scalar.value < 0x20 && !(colour && scalar.value == 0x1b) || (0x7f..<0xa0).contains(scalar.value) {
                 bytes.append(contentsOf: "\\x\(String(scalar.value, radix: 16))".utf8)
             } else {
                 bytes.append(contentsOf: String(scalar).utf8)

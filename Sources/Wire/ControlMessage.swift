@@ -13,6 +13,8 @@ public enum ControlRequest: WireMessage {
     case resume(pool: String)
     /// An order to the asset cache, with its arguments.
     case assets(String, [String])
+    /// Up to so many endpoints of the pool that have no job, the longest idle first.
+    case drainIdle(pool: String, most: UInt32)
 
     public func encode(into writer: inout ByteWriter) {
         switch self {
@@ -44,6 +46,10 @@ public enum ControlRequest: WireMessage {
             writer.string(order)
             writer.integer(UInt16(clamping: arguments.count))
             for argument in arguments.prefix(Int(UInt16.max)) { writer.string(argument) }
+        case .drainIdle(let pool, let most):
+            writer.integer(UInt8(7))
+            writer.string(pool)
+            writer.integer(most)
         }
     }
 
@@ -62,6 +68,7 @@ public enum ControlRequest: WireMessage {
             var arguments: [String] = []
             for _ in 0..<(try reader.integer(UInt16.self)) { arguments.append(try reader.string("argument")) }
             return .assets(order, arguments)
+        case 7: return .drainIdle(pool: try reader.string("pool"), most: try reader.integer())
         case let tag: throw .unknownValue(field: "control request", value: UInt64(tag))
         }
     }

@@ -29,6 +29,7 @@ extension ByteWriter {
         duration(asserted.age)
         flag(asserted.isEnding)
         flag(asserted.isProbe)
+        string(asserted.tenant)
     }
 
     mutating func duration(_ value: Duration) { integer(UInt64(clamping: value.microseconds)) }
@@ -44,6 +45,19 @@ extension ByteWriter {
         let count = min(list.count, Bounds.addresses)
         integer(UInt8(count))
         for one in list.prefix(count) { address(one) }
+    }
+
+    mutating func tenant(_ state: TenantState) {
+        string(state.name)
+        integer(state.queued)
+        integer(state.leased)
+        duration(state.oldestWait)
+    }
+
+    mutating func tenants(_ list: [TenantState]) {
+        let count = min(list.count, Bounds.stateTenants)
+        integer(UInt8(count))
+        for one in list.prefix(count) { tenant(one) }
     }
 
     mutating func description(of endpoint: Endpoint) {
@@ -69,7 +83,7 @@ extension ByteReader {
     mutating func assertedLease() throws(WireError) -> AssertedLease {
         AssertedLease(
             lease: try lease(), pool: try pool(), endpoint: try endpoint(), address: try address(), age: try duration("age"),
-            isEnding: try flag("ending"), isProbe: try flag("probe"))
+            isEnding: try flag("ending"), isProbe: try flag("probe"), tenant: try string("tenant"))
     }
 
     mutating func pipe() throws(WireError) -> UInt32 {
@@ -98,6 +112,20 @@ extension ByteReader {
         var list: [SocketAddress] = []
         list.reserveCapacity(count)
         for _ in 0..<count { list.append(try address()) }
+        return list
+    }
+
+    mutating func tenant() throws(WireError) -> TenantState {
+        TenantState(
+            name: try string("tenant"), queued: try integer(), leased: try integer(), oldestWait: try duration("oldest wait"))
+    }
+
+    mutating func tenants() throws(WireError) -> [TenantState] {
+        let count = Int(try integer(UInt8.self))
+        guard count <= Bounds.stateTenants else { throw .tooLong(field: "tenants", count: count) }
+        var list: [TenantState] = []
+        list.reserveCapacity(count)
+        for _ in 0..<count { list.append(try tenant()) }
         return list
     }
 

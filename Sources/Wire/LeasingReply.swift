@@ -32,14 +32,23 @@ public struct Refusal: Hashable, Sendable {
     public var reason: Reason
     /// When trying again makes sense; nil where there is nothing to say.
     public var retryAfter: Duration?
-    /// Tickets of the pool that waited at that moment.
+    /// Tickets of the pool that waited at that moment, this one included if it was one of them.
     public var queued: UInt32
+    /// Its place in line at that moment, 1 for the next; 0 for one that was not in line.
+    public var position: UInt32
+    /// How long the oldest of those tickets had waited.
+    public var oldestWait: Duration
 
-    public init(ticket: TicketID, reason: Reason, retryAfter: Duration? = nil, queued: UInt32 = 0) {
+    public init(
+        ticket: TicketID, reason: Reason, retryAfter: Duration? = nil, queued: UInt32 = 0, position: UInt32 = 0,
+        oldestWait: Duration = .zero
+    ) {
         self.ticket = ticket
         self.reason = reason
         self.retryAfter = retryAfter
         self.queued = queued
+        self.position = position
+        self.oldestWait = oldestWait
     }
 }
 
@@ -88,6 +97,8 @@ public enum LeasingReply: WireMessage {
             writer.flag(refusal.retryAfter != nil)
             if let retryAfter = refusal.retryAfter { writer.duration(retryAfter) }
             writer.integer(refusal.queued)
+            writer.integer(refusal.position)
+            writer.duration(refusal.oldestWait)
         case .probe(let probe):
             writer.integer(UInt8(3))
             writer.lease(probe.lease)
@@ -121,7 +132,10 @@ public enum LeasingReply: WireMessage {
             let ticket = try reader.ticket()
             let reason = try reader.byte(Reason.self, "reason")
             let retryAfter: Duration? = try reader.flag("has retry-after") ? try reader.duration("retry-after") : nil
-            return .refuse(Refusal(ticket: ticket, reason: reason, retryAfter: retryAfter, queued: try reader.integer()))
+            return .refuse(
+                Refusal(
+                    ticket: ticket, reason: reason, retryAfter: retryAfter, queued: try reader.integer(), position: try reader.integer(),
+                    oldestWait: try reader.duration("oldest wait")))
         case 3:
             return .probe(
                 Probe(

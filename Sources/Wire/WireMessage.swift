@@ -14,8 +14,9 @@ public enum Edge: UInt8, Sendable, Hashable, CaseIterable {
     case state
     case scaling
     case control
-    /// 7 is for the vitals edge.
-    case leases = 8
+    case vitals
+    /// Of the pool-keeper, for the asset cache.
+    case leases
 
     /// Whether packets of this edge may carry descriptors; elsewhere the kernel closes what comes.
     public var carriesDescriptors: Bool { self == .leasing }
@@ -30,6 +31,7 @@ public enum Edge: UInt8, Sendable, Hashable, CaseIterable {
         case .scaling: "scaling"
         case .control: "control"
         case .leases: "leases"
+        case .vitals: "vitals"
         }
     }
 }

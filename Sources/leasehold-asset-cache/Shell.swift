@@ -124,6 +124,7 @@ final class Shell {
         service.onReload = { [unowned self] _, new in reload(new) }
         service.onControl = { [unowned self] request in answer(request) }
         service.counters = { [unowned self] in counters() }
+        service.vitals.collect = { [unowned self] round in tell(&round) }
         service.isHealthy = { [unowned self] in beats.areFresh() }
         drainTimer = service.loop.timer { [unowned self] _ in
             service.logger.warning("Requests still run, stopping without them", metadata: [LogKey.messageID: "\(MessageID.drainIncomplete)", "connections": "\(server.openConnections)"])
@@ -203,8 +204,23 @@ final class Shell {
                     + reverse.map { ListenerReport(name: "asset-cache-reverse", address: $0.address, transport: "http", pools: []) })
         case .show(let what): .failed(status: 64, "the asset cache has no report '\(what)'; it has 'listeners' and 'process'")
         case .assets(let order, let arguments): orders.answer(order, arguments)
-        case .drain, .undrain, .quarantine, .pause, .resume: .failed(status: 64, "the pool-keeper does that")
+        case .drain, .drainIdle, .undrain, .quarantine, .pause, .resume: .failed(status: 64, "the pool-keeper does that")
         }
+    }
+
+    /// For the publisher.
+    private func tell(_ round: inout VitalsRound) {
+        round.count(.cacheRequests, "read", s3.counters.reads.value)
+        round.count(.cacheRequests, "write", s3.counters.writes.value)
+        round.count(.cacheRequests, "refused", s3.counters.refusals.value)
+        round.count(.cacheRequests, "failed", s3.counters.failures.value)
+        round.count(.cacheBytes, "in", s3.counters.bytesIn.value)
+        round.count(.cacheBytes, "out", s3.counters.bytesOut.value)
+        round.count(.cacheEvictions, store.counters.evictions.value)
+        let figures = store.figures
+        round.gauge(.cacheObjects, value: Double(figures.objects))
+        round.gauge(.cacheUsed, value: Double(figures.used))
+        round.gauge(.cacheBound, value: Double(store.bound))
     }
 
     private func counters() -> [String: UInt64] {

@@ -49,6 +49,8 @@ struct Caller: ~Copyable {
     var deadline = CallerDeadline.none
     /// The pool-keeper has a duplicate.
     var isEscrowed = false
+    /// Of its present job, if somebody records it.
+    var trace: CallerTrace?
     /// Counts this connection's jobs: see ``CallerRecord/serial``.
     var serial: UInt32 = 0
 }

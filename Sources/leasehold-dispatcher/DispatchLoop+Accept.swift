@@ -74,7 +74,7 @@ extension DispatchLoop {
             raw, LH_EPOLLIN | LH_EPOLLRDHUP | LH_EPOLLET, kind: callerKind, payload: payload(slot, caller.pointee.generation))
         guard added >= 0 else { return freeCaller(slot) }
         if !rule.isHTTP && configuration.askAfter == .accept && !expectsProxy {
-            park(slot, JobRequest(pool: rules.pools[Int(rule.pool)].id))
+            park(slot, connectionRequest(slot))
         } else {
             setDeadline(caller: slot, rule.isHTTP ? .head : .keepAlive, rule.isHTTP ? configuration.deadlines.head : configuration.deadlines.keepAlive)
         }
@@ -100,7 +100,7 @@ extension DispatchLoop {
             note(caller: slot, .idle)
             caller.pointee.socket.readable = true
             if !rule.isHTTP && rule.configuration.askAfter == .accept {
-                park(slot, JobRequest(pool: rules.pools[Int(rule.pool)].id))
+                park(slot, connectionRequest(slot))
             } else {
                 callerIdle(slot)
             }
@@ -119,7 +119,7 @@ extension DispatchLoop {
             guard passesOn, let bytes = peek(caller, 1), bytes.count > 0 else { return closeSilently(slot) }
         }
         if isDraining { return resetCaller(slot) }
-        park(slot, JobRequest(pool: rules.pools[Int(caller.pointee.pool)].id))
+        park(slot, connectionRequest(slot))
     }
 
     /// The caller's job gets in line.
@@ -132,6 +132,7 @@ extension DispatchLoop {
         caller.pointee.state = .parked
         note(parked: slot)
         counters.jobs += 1
+        vitals[caller.pointee.pool].accept()
         if caller.pointee.head != nil {
             setDeadline(caller: slot, .shrink, .milliseconds(250))
         } else {
@@ -156,6 +157,7 @@ extension DispatchLoop {
             return
         }
         let id = caller.pointee.job
+        jobEnded(id, .gone, worker: caller.pointee.worker)
         feed(.callerLeft(id, reachedWorker: false))
         closeSilently(slot)
     }
@@ -209,6 +211,7 @@ extension DispatchLoop {
         caller.pointee.outgoing = nil
         caller.pointee.head?.free()
         caller.pointee.head = nil
+        caller.pointee.trace = nil
         caller.pointee.state = .none
         caller.pointee.generation &+= 1
         caller.pointee.worker = -1

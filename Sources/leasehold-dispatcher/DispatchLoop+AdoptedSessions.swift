@@ -36,6 +36,7 @@ extension DispatchLoop {
         worker.pointee.isEscrowed = true
         worker.pointee.ackedBefore = record.givenBefore &+ 1
         worker.pointee.sentBytes = standing.given &- record.givenBefore
+        worker.pointee.takenBefore = record.takenBefore
         worker.pointee.traits = record.traits
         worker.pointee.jobDeadline = record.jobDeadline
         worker.pointee.consumeLater = 0
@@ -51,7 +52,7 @@ extension DispatchLoop {
         lease.isEnding = callerSlot < 0
         let isDialing = record.state == .dialing
         var job = AdoptedJob(
-            request: JobRequest(pool: heir.lease.pool), arrived: record.arrived,
+            request: JobRequest(pool: heir.lease.pool, tenant: heir.lease.tenant), arrived: record.arrived,
             lease: AdoptedJob.Lease(lease, granted: record.granted, dialed: isDialing ? nil : record.dialed))
         let added = loop.add(
             heir.raw, LH_EPOLLIN | LH_EPOLLOUT | LH_EPOLLRDHUP | LH_EPOLLET, kind: workerKind,
@@ -191,7 +192,10 @@ extension DispatchLoop {
         counters.adoptionLosses += 1
         let worker = workers[slot]
         let (id, callerSlot) = (worker.pointee.job, worker.pointee.caller)
-        if callerSlot >= 0 { resetCaller(callerSlot) }
+        if callerSlot >= 0 {
+            jobEnded(id, .cut, outcome: .cut, worker: slot)
+            resetCaller(callerSlot)
+        }
         resetWorker(slot, .cut)
         machine.adoptCut(id, at: now)
     }

@@ -225,6 +225,7 @@ extension DispatchLoop {
     /// Nobody can go on with this caller: cut.
     func lost(_ slot: Int32) {
         counters.adoptionLosses += 1
+        if callers[slot].pointee.state == .parked { vitals[callers[slot].pointee.pool].lose() }
         resetCaller(slot)
     }
 
@@ -290,7 +291,7 @@ extension DispatchLoop {
         // With a worker that was not in escrow: its job may be done by now, and is not begun a second time.
         guard let record = records.readCaller(slot), record.state != .begun else { return lost(slot) }
         let listener = rules.listeners[Int(caller.pointee.listener)]
-        var request = JobRequest(pool: rules.pools[Int(caller.pointee.pool)].id)
+        var request = connectionRequest(slot)
         if listener.isHTTP {
             guard let again = readAgain(slot) else {
                 // A caller that left meanwhile is nobody's loss.
@@ -324,7 +325,7 @@ extension DispatchLoop {
         caller.pointee.framing = head.framing
         caller.pointee.headLength = UInt32(head.length)
         caller.pointee.socket.readable = count > head.length || count == Self.mostHeadBytes || caller.pointee.socket.finned
-        return request(for: head, bytes, pool: rules.pools[Int(caller.pointee.pool)])
+        return requestAgain(slot, head, bytes)
     }
 }
 

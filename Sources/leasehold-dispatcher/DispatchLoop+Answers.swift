@@ -1,17 +1,17 @@
 import CLinux
 import DispatcherCore
 import Linux
-import Logging
 import Model
-import ServiceKit
-import Systemd
 
 extension DispatchLoop {
     /// Sends an answer of our own, then goes on with the connection or closes it.
     func answer(_ slot: Int32, _ answer: Answer) {
         let caller = callers[slot]
         counters.answers += 1
-        if case .problem(let reason) = answer.content { counters.refusals[Int(reason.rawValue)] += 1 }
+        if case .problem(let reason) = answer.content {
+            counters.refusals[Int(reason.rawValue)] += 1
+            if answer.facts.job == nil { vitals.none.refuse(reason) }
+        }
         clearDeadline(caller: slot)
         caller.pointee.head?.free()
         caller.pointee.head = nil
@@ -76,41 +76,20 @@ extension DispatchLoop {
     }
 
     /// The job of a waiting caller ended without a lease.
-    func refuse(_ id: JobID, _ reason: Reason, _ retryAfter: Duration?) {
+    func refuse(_ id: JobID, _ reason: Reason, _ facts: RefusalFacts) {
         let slot = owners[Int(id.slot)]
         guard slot >= 0, callers[slot].pointee.job == id, callers[slot].pointee.state == .parked else { return }
         let caller = callers[slot]
-        let listener = rules.listeners[Int(caller.pointee.listener)]
-        logger.notice(
-            "A job was refused",
-            metadata: [
-                LogKey.pool: "\(rules.pools[Int(caller.pointee.pool)].configuration.name)", LogKey.reason: "\(reason.token)",
-                LogKey.job: "\(id.ticket.rawValue)", LogKey.messageID: "\(MessageID.jobEnded)",
-            ])
-        guard listener.isHTTP else {
+        jobEnded(id, .refused, reason: reason, was: .waiting)
+        guard rules.listeners[Int(caller.pointee.listener)].isHTTP else {
             counters.refusals[Int(reason.rawValue)] += 1
             return resetCaller(slot)
         }
-        let seconds = retryAfter.map { UInt32(clamping: max(1, ($0.milliseconds + 999) / 1000)) }
-        answer(slot, Answer(.problem(reason), for: caller.pointee.traits, closes: caller.pointee.framing != .none, retryAfter: seconds))
-    }
-
-    /// One line for a job that had a lease, as `log-jobs` says.
-    func logEnd(_ id: JobID, _ outcome: Outcome) {
-        switch rules.logJobs {
-        case .all: break
-        case .errors: if outcome == .served { return }
-        case .sample(let n): if outcome == .served && !counters.outcomes[Int(Outcome.served.rawValue)].isMultiple(of: UInt64(n)) { return }
-        }
-        guard let job = machine[id] else { return }
-        let pool = rules.pools.first { $0.id == job.request.pool }
-        logger.log(
-            level: outcome == .served ? .info : .notice, "A job ended",
-            metadata: [
-                LogKey.pool: "\(pool?.configuration.name ?? "")", LogKey.lease: "\(job.lease)", LogKey.endpoint: "\(job.endpoint)",
-                LogKey.reason: "\(outcome.name)", LogKey.job: "\(id.ticket.rawValue)",
-                "hold-ms": "\((job.granted - job.arrived).milliseconds)", "lease-ms": "\((now - job.granted).milliseconds)",
-                LogKey.messageID: "\(MessageID.jobEnded)",
-            ])
+        let seconds = facts.retryAfter.map { UInt32(clamping: max(1, ($0.milliseconds + 999) / 1000)) }
+        answer(
+            slot,
+            Answer(
+                .problem(reason), for: caller.pointee.traits, closes: caller.pointee.framing != .none, retryAfter: seconds,
+                facts: AnswerFacts(job: id.ticket, line: facts.line)))
     }
 }

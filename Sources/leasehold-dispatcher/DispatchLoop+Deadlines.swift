@@ -119,14 +119,16 @@ extension DispatchLoop {
         let traits = worker.pointee.traits
         let isAnswerable = worker.pointee.exchange == .requestHead || worker.pointee.exchange == .responseHead
         let reason: Reason = isJob ? .jobTimeout : kind == .firstByte ? .workerTimeout : .idleTimeout
+        let outcome = kind == .firstByte && !isJob ? Outcome.firstByteTimeout : .abandoned
         callers[callerSlot].pointee.worker = -1
+        jobEnded(worker.pointee.job, isAnswerable ? .refused : .cut, reason: reason, outcome: outcome, worker: slot)
         if isAnswerable {
-            answer(callerSlot, Answer(.problem(reason), for: traits, closes: true))
+            answer(callerSlot, Answer(.problem(reason), for: traits, closes: true, facts: facts(ofWorker: slot)))
         } else {
             counters.refusals[Int(reason.rawValue)] += 1
             resetCaller(callerSlot)
         }
-        orphan(slot, as: kind == .firstByte && !isJob ? .firstByteTimeout : .abandoned)
+        orphan(slot, as: outcome)
     }
 
     // MARK: Handing over
@@ -156,6 +158,7 @@ extension DispatchLoop {
         let isTold = isLinkOpen && keeper?.link?.isDelivered ?? false && beginnings.isEmpty
         guard isTold || now >= handOverDeadline else { return }
         handOverDeadline = .never
+        tellLeftOut()
         onDrained()
     }
 
@@ -194,16 +197,23 @@ extension DispatchLoop {
             case .probe: probeEnded(slot, passed: false)
             case .dialing, .session, .ending, .grace:
                 let (id, callerSlot) = (workers[slot].pointee.job, workers[slot].pointee.caller)
-                if callerSlot >= 0 { resetCaller(callerSlot) }
+                if callerSlot >= 0 {
+                    jobEnded(id, .cut, reason: .draining, outcome: .cut, worker: slot)
+                    resetCaller(callerSlot)
+                }
                 resetWorker(slot, .cut)
                 feed(.ended(id, .cut))
             }
         }
         for slot in 0..<callers.capacity where callers[slot].pointee.state != .none {
-            if callers[slot].pointee.state == .parked { feed(.callerLeft(callers[slot].pointee.job, reachedWorker: false)) }
+            if callers[slot].pointee.state == .parked {
+                jobEnded(callers[slot].pointee.job, .cut, reason: .draining)
+                feed(.callerLeft(callers[slot].pointee.job, reachedWorker: false))
+            }
             if callers[slot].pointee.state != .none { resetCaller(slot) }
         }
         idle.removeAll()
+        tellLeftOut()
         onDrained()
     }
 
@@ -222,6 +232,7 @@ extension DispatchLoop {
         }
         // Those that only wait to be used are ended, in escrow too.
         for slot in 0..<callers.capacity where callers[slot].pointee.state != .none { closeSilently(slot) }
+        tellLeftOut()
         onDrained()
     }
 }

@@ -50,6 +50,7 @@ extension DispatchLoop {
         // What earlier jobs sent was answered, so it was acknowledged: no need to ask the kernel.
         worker.pointee.ackedBefore += worker.pointee.sentBytes
         worker.pointee.sentBytes = 0
+        worker.pointee.takenBefore = worker.pointee.socket.taken
         worker.pointee.consumeLater = 0
         worker.pointee.unsent = 0
         worker.pointee.isProxied = false
@@ -246,12 +247,18 @@ extension DispatchLoop {
     func cut(_ id: JobID) {
         let callerSlot = owners[Int(id.slot)]
         for slot in 0..<workers.capacity where workers[slot].pointee.state != .none && workers[slot].pointee.job == id {
-            if callerSlot >= 0, callers[callerSlot].pointee.worker == slot { resetCaller(callerSlot) }
+            if callerSlot >= 0, callers[callerSlot].pointee.worker == slot {
+                jobEnded(id, .cut, outcome: .cut, was: workers[slot].pointee.state == .dialing ? .dialing : .serving, worker: slot)
+                resetCaller(callerSlot)
+            }
             resetWorker(slot, .cut)
             return
         }
         // Still dialling with nothing connected (a pause after a failure of our own).
-        if callerSlot >= 0, callers[callerSlot].pointee.job == id { resetCaller(callerSlot) }
+        if callerSlot >= 0, callers[callerSlot].pointee.job == id {
+            jobEnded(id, .cut, outcome: .cut, was: .dialing)
+            resetCaller(callerSlot)
+        }
     }
 
     // MARK: Options of worker connections

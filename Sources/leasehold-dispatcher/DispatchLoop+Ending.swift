@@ -5,7 +5,7 @@ import Model
 
 /// Jobs whose caller is gone while their worker still works: what it says is discarded until it is done.
 extension DispatchLoop {
-    /// Lets the worker finish alone (`ending`), or go if nothing reached it.
+    /// Lets the worker finish alone (`ending`), or go if nothing reached it. The job's end was told.
     func orphan(_ slot: Int32, as outcome: Outcome = .abandoned) {
         let worker = workers[slot]
         let id = worker.pointee.job
@@ -16,7 +16,6 @@ extension DispatchLoop {
             freeWorker(slot, .unused)
             return feed(.callerLeft(id, reachedWorker: false))
         }
-        logEnd(id, outcome)
         feed(.callerLeft(id, reachedWorker: true))
         release(&worker.pointee.up)
         release(&worker.pointee.down)

@@ -16,8 +16,8 @@ extension DispatchLoop {
         // The caller moves on first: then a successor takes what is left for a worker that is done, and never the other way round.
         note(caller: callerSlot, keeps ? .idle : .closing)
         caller.pointee.worker = -1
+        jobEnded(id, .served, outcome: .served, worker: slot)
         owners[Int(id.slot)] = -1
-        logEnd(id, .served)
         release(&worker.pointee.up)
         release(&worker.pointee.down)
         if isWhole && worker.pointee.keepsAlive && !worker.pointee.socket.finned && !worker.pointee.socket.readable && !isDraining
@@ -124,9 +124,9 @@ extension DispatchLoop {
         let id = worker.pointee.job
         let traits = worker.pointee.traits
         callers[callerSlot].pointee.worker = -1
+        jobEnded(id, .refused, reason: reason, outcome: outcome, worker: slot)
         owners[Int(id.slot)] = -1
-        logEnd(id, outcome)
-        answer(callerSlot, Answer(.problem(reason), for: traits, closes: true))
+        answer(callerSlot, Answer(.problem(reason), for: traits, closes: true, facts: facts(ofWorker: slot)))
         resetWorker(slot, outcome)
         feed(.ended(id, outcome))
     }

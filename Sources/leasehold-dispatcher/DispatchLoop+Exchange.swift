@@ -143,7 +143,12 @@ extension DispatchLoop {
         let began = worker.pointee.exchange == .responseBody
         let traits = worker.pointee.traits
         callers[callerSlot].pointee.worker = -1
-        if began { resetCaller(callerSlot) } else { answer(callerSlot, Answer(.problem(reason), for: traits, closes: true)) }
+        jobEnded(worker.pointee.job, began ? .cut : .refused, reason: reason, outcome: .abandoned, worker: slot)
+        if began {
+            resetCaller(callerSlot)
+        } else {
+            answer(callerSlot, Answer(.problem(reason), for: traits, closes: true, facts: facts(ofWorker: slot)))
+        }
         orphan(slot)
     }
 }

@@ -121,6 +121,7 @@ extension DispatchLoop {
         record.deadline = wheel.deadline(of: Int(slot) * 2 + 1)
         record.jobDeadline = worker.pointee.jobDeadline
         record.givenBefore = worker.pointee.ackedBefore &- 1
+        record.takenBefore = worker.pointee.takenBefore
         record.write(to: records.worker(slot))
     }
 

@@ -18,6 +18,7 @@ extension DispatchLoop {
         }
         merged.pools = pools
         rules = merged
+        vitals.follow(merged.pools)
         feed(.policiesChanged(pools.map(\.configuration.policy)))
     }
 }

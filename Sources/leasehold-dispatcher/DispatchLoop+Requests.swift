@@ -63,26 +63,71 @@ extension DispatchLoop {
         if let most = listener.configuration.limits.body, case .length(let length) = head.framing, length > UInt64(most) {
             return answer(slot, Answer(.problem(.bodyTooLarge), for: head.traits, closes: true))
         }
+        let terms: Rules.Terms
         switch listener.routes.match(host: bytes.slice(head.host), path: path) {
         case .noRoute: return answer(slot, Answer(.problem(.noRoute), for: head.traits, closes: hasBody))
         case .badRequest: return answer(slot, Answer(.problem(.badRequest), for: head.traits, closes: true))
-        case .route(let index): caller.pointee.pool = listener.routePools[index]
+        case .route(let index):
+            caller.pointee.pool = listener.routePools[index]
+            terms = listener.terms[index]
         }
+        caller.pointee.trace = rules.trace?.begin(bytes.slice(head.traceparent)).map(CallerTrace.init)
         guard rewrite(slot, head, bytes) else {
             return answer(slot, Answer(.problem(.headTooLarge), for: head.traits, closes: true))
         }
-        park(slot, request(for: head, bytes, pool: rules.pools[Int(caller.pointee.pool)]))
+        park(slot, request(for: head, bytes, under: terms, listener, pool: rules.pools[Int(caller.pointee.pool)]))
     }
 
     /// What a request's job asks for.
-    func request(for head: RequestHead, _ bytes: UnsafeRawBufferPointer, pool: Rules.Pool) -> JobRequest {
-        var request = JobRequest(
-            pool: pool.id, urgency: head.urgency,
-            tenant: head.tenant.isEmpty ? "" : String(decoding: bytes.slice(head.tenant), as: UTF8.self),
-            affinity: head.affinity.isEmpty ? "" : String(decoding: bytes.slice(head.affinity), as: UTF8.self),
-            bytes: UInt32(head.length))
-        if let wait = head.preferWait { request.budget = min(.seconds(Int64(wait)), pool.configuration.hold.timeout) }
-        return request
+    private func request(
+        for head: RequestHead, _ bytes: UnsafeRawBufferPointer, under terms: Rules.Terms, _ listener: Rules.Listener, pool: Rules.Pool
+    ) -> JobRequest {
+        var names = terms.names
+        // Nobody but a believed caller has a tenant here; one that the pool does not know is the default one.
+        if pool.asksForTenant, !head.tenant.isEmpty { names = pool.tenants.find(bytes.slice(head.tenant)) }
+        if !head.affinity.isEmpty {
+            names = JobRequest.Names(
+                tenant: names?.tenant ?? "", affinity: String(decoding: bytes.slice(head.affinity), as: UTF8.self))
+        }
+        return JobRequest(
+            pool: pool.id, budget: head.preferWait.map { min(.seconds(Int64($0)), pool.configuration.hold.timeout) },
+            urgency: terms.urgency ?? max(head.urgency, terms.mostUrgent), names: names,
+            bytes: UInt32(clamping: head.length + waitingBody(head, behind: bytes.count, listener)))
+    }
+
+    /// Bytes of a body that can wait in the caller's socket until there is a worker.
+    private func waitingBody(_ head: RequestHead, behind seen: Int, _ listener: Rules.Listener) -> Int {
+        guard !head.traits.contains(.expectsContinue) else { return 0 }
+        switch head.framing {
+        case .none, .untilClose: return 0
+        case .length(let length): return Int(min(length, UInt64(listener.configuration.receiveBuffer)))
+        // Nobody knows how many will come.
+        case .chunked: return max(0, seen - head.length)
+        }
+    }
+
+    /// The request at the front of a parked caller's socket, read once more by a successor.
+    func requestAgain(_ slot: Int32, _ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> JobRequest {
+        let caller = callers[slot]
+        let listener = rules.listeners[Int(caller.pointee.listener)]
+        var terms = Rules.Terms(names: nil, urgency: listener.configuration.urgency, mostUrgent: .highest)
+        // Where a new configuration sends it elsewhere it stays where it waits, and that route's terms are not its own.
+        if case .route(let index) = listener.routes.match(host: bytes.slice(head.host), path: bytes.slice(head.path)),
+            listener.routePools[index] == caller.pointee.pool
+        {
+            terms = listener.terms[index]
+        }
+        // Nothing of it has reached a worker, or the span that one was told is nobody's now.
+        caller.pointee.trace = rules.trace?.begin(bytes.slice(head.traceparent)).map(CallerTrace.init)
+        return request(for: head, bytes, under: terms, listener, pool: rules.pools[Int(caller.pointee.pool)])
+    }
+
+    /// What a connection of a TCP listener asks for.
+    func connectionRequest(_ slot: Int32) -> JobRequest {
+        let caller = callers[slot]
+        let terms = rules.listeners[Int(caller.pointee.listener)].terms[0]
+        return JobRequest(
+            pool: rules.pools[Int(caller.pointee.pool)].id, budget: nil, urgency: terms.urgency ?? .standard, names: terms.names, bytes: 0)
     }
 
     /// Keeps the head as the worker will get it, but for the lease. False when it is too large.
@@ -90,7 +135,10 @@ extension DispatchLoop {
         let caller = callers[slot]
         let keeps = rules.keepsConnections(pool: caller.pointee.pool, listener: caller.pointee.listener)
         var sink = ByteSink(output)
-        parser.rewrite(head, of: bytes, from: caller.pointee.peer, to: keeps ? .reused : .fresh, into: &sink)
+        // A trace that nobody keeps passes as it came.
+        let trace = caller.pointee.trace?.context
+        parser.rewrite(
+            head, of: bytes, from: caller.pointee.peer, to: keeps ? .reused : .fresh, trace: trace?.session == 0 ? nil : trace, into: &sink)
         guard !sink.overflowed else { return false }
         caller.pointee.head?.free()
         caller.pointee.head = Bytes(UnsafeRawBufferPointer(rebasing: output[..<sink.count]))

@@ -104,7 +104,7 @@ extension DispatchLoop {
         let worker = workers[slot]
         let callerSlot = worker.pointee.caller
         let id = worker.pointee.job
-        logEnd(id, .served)
+        jobEnded(id, .served, outcome: .served, worker: slot)
         // Both ends were told; the release goes after the close.
         freeCaller(callerSlot)
         freeWorker(slot, .served)
@@ -115,6 +115,7 @@ extension DispatchLoop {
     func callerLost(_ slot: Int32) {
         let worker = workers[slot]
         let callerSlot = worker.pointee.caller
+        jobEnded(worker.pointee.job, .gone, outcome: .abandoned, worker: slot)
         freeCaller(callerSlot)
         orphan(slot)
     }
@@ -127,7 +128,7 @@ extension DispatchLoop {
         let id = worker.pointee.job
         let began = worker.pointee.down.moved > 0 || worker.pointee.exchange == .responseBody
         let outcome = began ? Outcome.lostAfterResponse : .lostBeforeResponse
-        logEnd(id, outcome)
+        jobEnded(id, .cut, reason: .workerLost, outcome: outcome, worker: slot)
         // The caller first: a successor that finds it still joined must not take this for a clean end.
         resetCaller(callerSlot)
         freeWorker(slot, outcome)
@@ -139,6 +140,7 @@ extension DispatchLoop {
         let worker = workers[slot]
         counters.refusals[Int(Reason.overloaded.rawValue)] += 1
         let callerSlot = worker.pointee.caller
+        jobEnded(worker.pointee.job, .cut, reason: .overloaded, outcome: .abandoned, worker: slot)
         resetCaller(callerSlot)
         orphan(slot)
     }

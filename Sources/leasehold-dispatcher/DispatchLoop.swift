@@ -4,6 +4,7 @@ import Linux
 import Logging
 import Model
 import ServiceKit
+import Synchronization
 import Systemd
 import Wire
 
@@ -21,10 +22,20 @@ final class DispatchLoop {
     var workers = Slab<Worker> { Worker() }
     var pipes = Pipes()
     /// What a successor must know of all this.
-    var records: Records
+    var records: Records { didSet { vitals = LoopVitals(records, pools: rules.pools) } }
+    var vitals: LoopVitals { didSet { showVitals() } }
+    /// The same for whoever reads from another thread; the words stay as long as the lock is held.
+    let board = Mutex(VitalsBoard())
     var wheel: TimerWheel
     var wheelTimer: LoopTimer?
     private var keepAliveTimer: LoopTimer?
+    /// Lines of job ends that the journal may still get, and when it is told of those that it did not get.
+    var jobLines: LineBudget
+    var leftOutTimer: LoopTimer?
+    /// For `log-jobs: 1/N`.
+    var servedSinceLine = 0
+    /// Where job ends are told for the publisher.
+    let ends: JobEndQueue
     var keeper: LinkClient?
     let probeRules = HTTPRules()
     var parser = RequestParser(mostBytes: 64 * 1024)
@@ -83,13 +94,16 @@ final class DispatchLoop {
     let output = UnsafeMutableRawBufferPointer.allocate(byteCount: 192 * 1024, alignment: 64)
     static let peekBytes = 16 * 1024
 
-    init(loop: Loop, outbox: Outbox, logger: Logger, rules: Rules) throws(SystemError) {
+    init(loop: Loop, outbox: Outbox, logger: Logger, rules: Rules, threads: Int, ends: JobEndQueue) throws(SystemError) {
+        self.ends = ends
         records = try Records(listeners: rules.listenerNames)
+        vitals = LoopVitals(records, pools: rules.pools)
+        jobLines = LineBudget(sharers: threads)
         self.loop = loop
         self.outbox = outbox
         self.logger = logger
         self.rules = rules
-        machine = JobMachine(policies: rules.pools.map(\.configuration.policy))
+        machine = JobMachine(policies: rules.pools.map(\.configuration.policy), firstGeneration: .random(in: 1 ... .max))
         wheel = TimerWheel(now: Instant(nanoseconds: monotonicNow()))
         // unowned(unsafe): the loop object lives as long as the process; the hot handlers must not count references.
         callerKind = loop.addKind { [unowned(unsafe) self] payload, events in callerReady(payload, events) }
@@ -101,15 +115,22 @@ final class DispatchLoop {
             keepAliveTimer?.deadline = now + Self.keepAliveRhythm
         }
         keepAliveTimer?.deadline = monotonicNow() + Self.keepAliveRhythm
+        leftOutTimer = loop.timer { [unowned self] _ in tellLeftOut() }
         acceptTimer = loop.timer { [unowned self] _ in resumeAccepting() }
         handOverTimer = loop.timer { _ in }
         inheritanceTimer = loop.timer { [unowned self] _ in inheritanceIsLate() }
+        showVitals()
         loop.atTurnEnd { [unowned self] in turnEnded() }
         loop.asLastAct { [unowned self] in
             for slot in freed { workers.give(slot) }
             freed.removeAll(keepingCapacity: true)
             if handOverDeadline != .never { handOverWhenTold() }
         }
+    }
+
+    private func showVitals() {
+        let new = VitalsBoard(none: vitals.none, pools: vitals.all)
+        board.withLock { $0 = new }
     }
 
     private static let keepAliveRhythm: Int64 = 2_000_000_000
@@ -125,6 +146,11 @@ final class DispatchLoop {
 
     /// Gives the machine one input and performs what it orders; orders that lead to further inputs are performed in turn.
     func feed(_ input: JobMachine.Input) {
+        switch input {
+        case .turnedAway(let id, let outcome): countRequeue(id, RequeueReason(outcome))
+        case .dialFailed(let id, _): if machine[id]?.alternate == nil { countRequeue(id, .dialFailed) }
+        case .ended, .arrived, .callerLeft, .reply, .dialed, .holdExpired, .keeperUp, .keeperDown, .probing, .policiesChanged: break
+        }
         machine.handle(input, at: now, into: &actions)
         guard !isPerforming else { return }
         isPerforming = true
@@ -135,6 +161,11 @@ final class DispatchLoop {
         }
         actions.removeAll(keepingCapacity: true)
         isPerforming = false
+    }
+
+    private func countRequeue(_ id: JobID, _ reason: RequeueReason) {
+        guard let job = machine[id], !job.isProbe, let pool = rules.index(of: job.request.pool) else { return }
+        vitals[pool].requeue(reason)
     }
 
     private func perform(_ action: JobMachine.Action) {
@@ -159,7 +190,7 @@ final class DispatchLoop {
         case .sendAsserted: tell(.asserted)
         case .dial(let id, let by): dial(id, by: by)
         case .abandonDial(let id): abandonDial(id)
-        case .refuse(let id, let reason, let retryAfter): refuse(id, reason, retryAfter)
+        case .refuse(let id, let reason, let facts): refuse(id, reason, facts)
         case .cut(let id): cut(id)
         case .probe(let probe): startProbe(probe)
         }

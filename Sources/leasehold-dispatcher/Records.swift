@@ -61,6 +61,9 @@ final class Records {
 
     var descriptor: Int32 { shared.descriptor }
 
+    /// `offset` is one of ``RecordLayout``.
+    func words(at offset: Int) -> UnsafeMutablePointer<UInt64> { shared.words + offset }
+
     func isSame(as other: Records) -> Bool { shared.isSame(as: other.shared) }
 
     @inline(__always)
@@ -155,7 +158,7 @@ extension CallerRecord {
 extension WorkerRecord {
     func write(to at: UnsafeMutablePointer<UInt64>) {
         let words = self.words
-        for i in 1..<11 { at[i] = words[i] }
+        for i in 1..<12 { at[i] = words[i] }
         lh_store_last(at, words[0])
     }
 }

@@ -12,6 +12,9 @@ struct Rules {
         let nameBytes: [UInt8]
         let reusesConnections: Bool
         let dialTimeout: Duration
+        let tenants: TenantTable
+        /// A trusted caller's own word counts.
+        let asksForTenant: Bool
 
         init(_ configuration: PoolConfiguration) {
             self.configuration = configuration
@@ -19,7 +22,18 @@ struct Rules {
             nameBytes = Array(configuration.name.utf8)
             reusesConnections = configuration.workerConnections == .reuse
             dialTimeout = configuration.dial.timeout
+            tenants = TenantTable(Array(configuration.tenants.named.keys))
+            asksForTenant = configuration.tenants.from == .header
         }
+    }
+
+    /// What the configuration says of a route's jobs, beside what their requests may say.
+    struct Terms {
+        /// Nil is the default tenant.
+        var names: JobRequest.Names?
+        /// Whatever the request says.
+        var urgency: Urgency?
+        var mostUrgent: Urgency
     }
 
     final class Listener {
@@ -31,12 +45,22 @@ struct Rules {
         let routes: RouteTable
         /// The pool of each route, by the route table's index.
         var routePools: [UInt16]
+        /// The same; one for a listener without routes.
+        let terms: [Terms]
         /// The one pool of a listener without routes.
         var pool: UInt16
         let health: [UInt8]
 
-        init(_ listener: ListenerConfiguration, index: (String) -> UInt16) throws(RouteError) {
+        init(_ listener: ListenerConfiguration, pools: [Pool]) throws(RouteError) {
             let rows = listener.routes.isEmpty ? [RouteConfiguration(to: listener.pool ?? "")] : listener.routes
+            // Loading has refused routes to pools that do not exist.
+            func index(_ name: String) -> UInt16 { UInt16(pools.firstIndex { $0.configuration.name == name } ?? 0) }
+            terms = rows.map { row in
+                let tenants = pools.first { $0.configuration.name == row.pool }?.tenants
+                return Terms(
+                    names: (row.tenant ?? listener.tenant).flatMap { tenants?.find($0) }, urgency: row.urgency ?? listener.urgency,
+                    mostUrgent: row.mostUrgent ?? .highest)
+            }
             configuration = listener
             isHTTP = listener.transport == .http
             sendsProxyHeader = listener.proxyProtocol.send == .v2
@@ -53,24 +77,28 @@ struct Rules {
         pools[Int(pool)].reusesConnections && listeners[Int(listener)].isHTTP && !listeners[Int(listener)].sendsProxyHeader
     }
 
+    /// The pool's index. O(pools).
+    @inline(__always)
+    func index(of pool: PoolID) -> UInt16? { pools.firstIndex { $0.id == pool }.map { UInt16($0) } }
+
     var pools: [Pool]
     var listeners: [Listener]
     /// Names the listeners to a successor with another configuration: FNV-1a of name and protocol, never 0.
     private(set) var listenerNames: [UInt64]
     var logJobs: LogJobs
+    /// Nil while nobody exports spans.
+    var trace: TraceRules?
 
     init(_ configuration: Configuration) throws(RouteError) {
         logJobs = configuration.logJobs
+        trace = TraceRules(configuration.publisher)
         pools = configuration.pools.map(Pool.init)
         let pools = self.pools
         listeners = []
         listenerNames = configuration.listeners.map { listener in
             "\(listener.name) \(listener.transport)".utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 } | 1
         }
-        for listener in configuration.listeners {
-            // Loading has refused routes to pools that do not exist.
-            listeners.append(try Listener(listener) { name in UInt16(pools.firstIndex { $0.configuration.name == name } ?? 0) })
-        }
+        for listener in configuration.listeners { listeners.append(try Listener(listener, pools: pools)) }
     }
 }
 
@@ -109,6 +137,7 @@ extension HTTPRules {
             }
         }
         self.init(
-            upgrades: listener.upgrade, trust: TrustRules(from: blocks, trustsUnix: unix, headers: headers), expose: expose)
+            upgrades: listener.upgrade, trust: TrustRules(from: blocks, trustsUnix: unix, headers: headers), expose: expose,
+            tenantHeader: listener.tenantHeader)
     }
 }

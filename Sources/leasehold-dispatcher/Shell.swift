@@ -11,8 +11,8 @@ import Wire
 /// The service's own loop is the first dispatch loop; further threads run one each. All that the main thread asks of another
 /// loop goes through `mailboxes`.
 final class Shell {
-    private let service: Service
-    private var loops: [DispatchLoop] = []
+    let service: Service
+    private(set) var loops: [DispatchLoop] = []
     private var mailboxes: [Mailbox] = []
     private var listeners: [Int32] = []
     private var addresses: [String] = []
@@ -41,6 +41,7 @@ final class Shell {
             everywhere { $0.apply(rules) }
         }
         service.onControl = { [unowned self] request in answer(request) }
+        service.vitals.collect = { [unowned self] round in tell(&round) }
         service.counters = { [unowned self] in counters() }
         service.isHealthy = { [unowned self] in mailboxes.allSatisfy { $0.isAlive() } }
     }
@@ -107,7 +108,9 @@ final class Shell {
     // MARK: Loops
 
     private func start(_ index: Int, loop: Loop, outbox: Outbox, rules: Rules) throws {
-        let dispatch = try DispatchLoop(loop: loop, outbox: outbox, logger: service.logger, rules: rules)
+        let dispatch = try DispatchLoop(
+            loop: loop, outbox: outbox, logger: service.logger, rules: rules, threads: service.configuration.dispatcher.threads,
+            ends: service.vitals.jobs)
         // First what a predecessor has left, then callers, then READY.
         let listeners = self.listeners
         dispatch.onAdopted = { [unowned self, unowned dispatch] in
@@ -171,14 +174,15 @@ final class Shell {
             }
             return .json(rows)
         case .show(let what): return .failed(status: 64, "the dispatcher has no report '\(what)'; it has 'listeners' and 'process'")
-        case .drain, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
+        case .drain, .drainIdle, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
         case .assets: return .failed(status: 64, "the asset cache does that")
         }
     }
 
     /// Read without a lock: each is a word that only grows, and a report may be a moment old.
     private func counters() -> [String: UInt64] {
-        var out: [String: UInt64] = [:]
+        // Of the seat: a successor goes on counting. What follows is of this process.
+        var out = jobCounters()
         for dispatch in loops {
             let c = dispatch.counters
             out["accepted", default: 0] += c.accepted

@@ -51,6 +51,8 @@ struct Worker: ~Copyable {
     var exchange = Exchange.tunnel
     /// `tcpi_bytes_acked` when this job's first byte was sent: the SYN and what earlier jobs sent.
     var ackedBefore: UInt64 = 0
+    /// Bytes that had been taken off this connection before this job.
+    var takenBefore: UInt64 = 0
     /// Bytes of this job that this connection's socket has taken.
     var sentBytes: UInt64 = 0
     var traits: CallerTraits = []

@@ -16,9 +16,30 @@ struct KeeperCounts {
     private var dials: [UInt64] = [UInt64](repeating: 0, count: 8)
     private var refused: [UInt64] = [UInt64](repeating: 0, count: 32)
     private var heldMilliseconds: UInt64 = 0
+    private var pools: [PoolCounts] = []
+    private var places: [PoolID: Int] = [:]
+    /// Of the last notice: the next is of the same pool more often than not.
+    private var last: (pool: PoolID, place: Int)?
+
+    /// Begins to count pools that are new; those that are gone keep their counts, should they come back.
+    mutating func follow(_ policies: [PoolPolicy]) {
+        for policy in policies where places[policy.id] == nil {
+            places[policy.id] = pools.count
+            pools.append(PoolCounts(policy.name))
+        }
+    }
+
+    @inline(__always)
+    private mutating func place(of pool: PoolID) -> Int? {
+        if let last, last.pool == pool { return last.place }
+        guard let place = places[pool] else { return nil }
+        last = (pool, place)
+        return place
+    }
 
     @inline(__always)
     mutating func note(_ notice: Notice) {
+        if let pool = notice.pool, let place = place(of: pool) { pools[place].note(notice) }
         switch notice {
         case .granted(_, _, _, let held):
             granted += 1
@@ -38,6 +59,19 @@ struct KeeperCounts {
         case .revoked: adoptedLate += 1
         case .quarantineEnded, .nodeAvoided, .nodeTrusted, .conflict, .unknownEndpoint, .recovered: break
         }
+    }
+
+    /// For the publisher.
+    func tell(_ keeper: Keeper, escrow: EscrowStore, _ round: inout VitalsRound) {
+        for policy in keeper.configuredPools {
+            if let place = places[policy.id] { pools[place].tell(&round) }
+        }
+        round.count(.adopted, adopted)
+        round.count(.fenced, escrow.fenced)
+        round.count(.escrowSkipped, escrow.skipped)
+        round.gauge(.escrowDescriptors, value: Double(escrow.total))
+        round.histogram(.propagation, value: keeper.propagation)
+        round.count(.lateMessages, races)
     }
 
     func report(_ keeper: Keeper, leasing: LinkServer, escrow: EscrowStore) -> [String: UInt64] {

@@ -73,17 +73,21 @@ final class Shell {
             keeper.leaseReports(at: service.loop.instant).filter { !$0.isProbe }.map { LiveLease(lease: $0.lease, pool: $0.pool, tenant: "") }
         }
         state.read = { [unowned self] pool in keeper.state(of: pool, at: service.loop.instant) }
+        state.cells = { [unowned self] pool, most in keeper.cells(of: pool, most: most) }
         state.pools = { [unowned self] in keeper.configuredPools.map(\.id) }
         handOverTimer = service.loop.timer { [unowned self] _ in goOnHandingOver() }
         escrow.onHangUp = { [unowned self] instance, ticket in feed(.callerLeft(instance, ticket)) }
         connectEdges()
         for process in known { follow(process) }
         service.onReload = { [unowned self] _, new in
+            counts.follow(new.pools.map(\.policy))
             feed(.policiesChanged(new.pools.map(\.policy)))
             // A pool that is gone is paused no more.
             _ = saveHeldBack()
         }
         service.onControl = { [unowned self] request in answer(request) }
+        counts.follow(keeper.configuredPools)
+        service.vitals.collect = { [unowned self] round in counts.tell(keeper, escrow: escrow, &round) }
         service.counters = { [unowned self] in counts.report(keeper, leasing: leasing, escrow: escrow) }
         service.loop.atTurnEnd { [unowned self] in turnEnded() }
         endpoints.start()
@@ -316,6 +320,7 @@ final class Shell {
         switch request {
         case .show(let what): return report(what)
         case .drain(let endpoint, let pool): return apply(pool) { .drain(endpoint: endpoint, pool: $0) }
+        case .drainIdle(let pool, let most): return drainIdle(pool, most)
         case .undrain(let endpoint, let pool): return apply(pool) { .undrain(endpoint: endpoint, pool: $0) }
         case .quarantine(let endpoint, let pool, let duration):
             return apply(pool) { .quarantine(endpoint: endpoint, pool: $0, duration: duration) }
@@ -336,8 +341,21 @@ final class Shell {
         if let error = saveHeldBack() {
             return .failed(status: 71, "done for \(operated), but a restart of the pool-keeper will forget it: \(error)")
         }
-        if operated == 0 { return .failed(status: 69, "nothing matched; 'leasehold show endpoints' lists what there is") }
+        if operated == 0 { return .failed(status: 69, ControlAnswer.nothingMatched) }
         return .done("done for \(operated)")
+    }
+
+    /// Tells the UIDs, one a line: whoever scales in needs to know which.
+    private func drainIdle(_ name: String, _ most: UInt32) -> ControlAnswer {
+        let pool = PoolID(name: name)
+        guard service.configuration.pool(pool) != nil else { return apply(name) { .drain(endpoint: "", pool: $0) } }
+        let idle = keeper.longestIdle(in: pool, most: Int(most))
+        if idle.isEmpty { return .failed(status: 69, "no endpoint of pool '\(name)' is free") }
+        for endpoint in idle { feed(.operated(.drain(endpoint: endpoint.id.description, pool: nil))) }
+        if let error = saveHeldBack() {
+            return .failed(status: 71, "done for \(idle.count), but a restart of the pool-keeper will forget it: \(error)")
+        }
+        return .done(idle.map(\.uid).joined(separator: "\n"))
     }
 
     private func saveHeldBack() -> SystemError? {

@@ -46,6 +46,7 @@ final class Shell {
         service.onTerminate = { [unowned self] isFirst in terminate(isFirst) }
         service.onControl = { [unowned self] request in answer(request) }
         service.counters = { [unowned self] in counts }
+        service.vitals.collect = { [unowned self] round in tellVitals(&round) }
         service.loop.atTurnEnd { [unowned self] in turnEnded() }
         driver.findRunning { [unowned self] running in
             begin(running)
@@ -174,7 +175,7 @@ final class Shell {
                 switch try StateMessage.decode(from: &reader) {
                 case .pool(let state): tell(.poolState(state))
                 case .poolGone(let pool): tell(.poolGone(pool))
-                case .snapshotEnd: break
+                case .snapshotEnd, .cells: break
                 }
             }
         }
@@ -232,8 +233,24 @@ final class Shell {
             return .json(
                 scaler.roster.map { WorkerReport(pool: $0.pool, port: $0.port, pid: $0.process.pid, state: $0.state.rawValue) })
         case .show(let what): return .failed(status: 64, "the scaler has no report '\(what)'; it has 'workers' and 'process'")
-        case .drain, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
+        case .drain, .drainIdle, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
         case .assets: return .failed(status: 64, "the asset cache does that")
+        }
+    }
+
+    /// For the publisher.
+    private func tellVitals(_ round: inout VitalsRound) {
+        round.count(.workerStarts, counts["starts", default: 0])
+        round.count(.workerExits, counts["exits", default: 0])
+        round.count(.workerCrashes, counts["crashes", default: 0])
+        for pool in scaler.summaries {
+            round.gauge(.workersWanted, pool.pool, value: Double(pool.target))
+            for (state, count) in [
+                ("ready", pool.ready), ("starting", pool.starting), ("draining", pool.draining), ("stopping", pool.stopping),
+                ("waiting", pool.waiting), ("held", pool.held),
+            ] {
+                round.gauge(.workers, pool.pool, state, value: Double(count))
+            }
         }
     }
 

@@ -32,7 +32,7 @@ extension Shell {
         switch request {
         case .show("source"): return .json(sourceReport)
         case .show(let what): return .failed(status: 64, "the watcher has no report '\(what)'; it has 'source' and 'process'")
-        case .drain, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
+        case .drain, .drainIdle, .undrain, .quarantine, .pause, .resume: return .failed(status: 64, "the pool-keeper does that")
         case .assets: return .failed(status: 64, "the asset cache does that")
         }
     }
@@ -51,6 +51,19 @@ extension Shell {
             generation: machine.generation, files: machine.fileCount,
             endpoints: machine.published.values.reduce(into: Set<EndpointID>()) { $0.formUnion($1.keys) }.count,
             localWorkers: machine.localWorkerCount, problems: (source?.watchProblem.map { [$0] } ?? []) + machine.problems, kubernetes: kubernetesReport)
+    }
+
+    /// For the publisher.
+    func tell(_ round: inout VitalsRound) {
+        let health = machine.health(at: service.loop.instant)
+        round.gauge(.sourceAge, seconds: health.age)
+        round.gauge(.sourceUp, value: health.state == .live ? 1 : 0)
+        round.count(.relists, kubernetes.map { $0.reports.reduce(0) { $0 + $1.relists } } ?? counters.scans)
+        round.count(.sourceChanges, counters.changes)
+        round.count(.sourceFilesBroken, counters.filesBroken)
+        for pool in service.configuration.pools {
+            round.gauge(.sourceEndpoints, pool.name, value: Double(machine.published[pool.id]?.count ?? 0))
+        }
     }
 
     func report(_ counters: Counters) -> [String: UInt64] {

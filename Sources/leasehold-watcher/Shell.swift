@@ -73,6 +73,7 @@ final class Shell {
         }
         service.onControl = { [unowned self] request in answer(request) }
         service.counters = { [unowned self] in report(counters) }
+        service.vitals.collect = { [unowned self] round in tell(&round) }
         // The first wish of the machine is a look through the directory: consumers that wait in the backlog get the result of it.
         handle([.wokeUp])
         // Ready without waiting for any server: until it speaks, what was saved is served, marked stale.

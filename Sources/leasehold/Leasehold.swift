@@ -14,8 +14,8 @@ struct Leasehold: ParsableCommand {
         subcommands: [VersionCommand.self, Completions.self, WorkerExec.self],
         groupedSubcommands: [
             CommandGroup(name: "Run", subcommands: [Up.self, Demo.self]),
-            CommandGroup(name: "Look", subcommands: [Check.self, Show.self]),
+            CommandGroup(name: "Look", subcommands: [Check.self, Show.self, Logs.self]),
             CommandGroup(name: "Assets", subcommands: [CacheCommand.self, ProfilesCommand.self]),
-            CommandGroup(name: "Change", subcommands: [Drain.self, Undrain.self, Quarantine.self, Pause.self, Resume.self]),
+            CommandGroup(name: "Change", subcommands: [Drain.self, Undrain.self, WaitIdle.self, Quarantine.self, Pause.self, Resume.self]),
         ])
 }

@@ -34,6 +34,9 @@ struct Operator {
         var status: Int32
         var message: String
 
+        /// The verb was right, and what it named is not there.
+        var isNothingMatched: Bool { message == ControlAnswer.nothingMatched }
+
         /// Tells the operator, and ends the command.
         var exit: ExitCode {
             Terminal.error(message)
@@ -68,7 +71,7 @@ struct Operator {
         }
     }
 
-    private func ask(_ process: ProcessName, _ request: ControlRequest) throws(Failure) -> ControlClient.Result {
+    func ask(_ process: ProcessName, _ request: ControlRequest) throws(Failure) -> ControlClient.Result {
         let path = configuration.controlPath(process)
         if isVerbose { Terminal.error("asking \(path): \(request)") }
         let result: ControlClient.Result

@@ -102,9 +102,7 @@ struct Show: ParsableCommand {
 
     /// Every process that the file is for, also those that do not answer: they are why one asks.
     private func processes(_ asked: Operator) -> [ProcessReport] {
-        let hasCache = asked.configuration.assetCache != nil
-        let hasPools = !asked.configuration.pools.isEmpty
-        return ProcessName.allCases.filter { $0 == .assetCache ? hasCache : hasPools }.map { name in
+        return ProcessName.allCases.filter(asked.configuration.names).map { name in
             do throws(Operator.Failure) {
                 return try asked.report(ProcessReport.self, from: name, "process")
             } catch {

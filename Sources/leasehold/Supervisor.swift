@@ -26,12 +26,12 @@ final class Supervisor {
     let loop: Loop
     let configuration: Configuration
     let listeners: UpListeners
-    /// The asset cache's socket, where the configuration has that section.
-    private let cacheListener: UpListeners?
+    /// The sockets of the asset cache and of the publisher, where the configuration has those sections.
+    private let others: [ProcessName: UpListeners]
     private(set) var processes: [UpProcess] = []
 
     /// Every address that somebody can connect to.
-    var listenerReports: [ListenerReport] { listeners.reports + (cacheListener?.reports ?? []) }
+    var listenerReports: [ListenerReport] { listeners.reports + ProcessName.allCases.flatMap { others[$0]?.reports ?? [] } }
 
     private let options: Options
     private let lines = UpLines()
@@ -71,16 +71,7 @@ final class Supervisor {
         loop = try Loop()
         lock = try Self.lock(configuration.runtimeDirectory)
         listeners = try UpListeners(configuration.listeners)
-        cacheListener = try configuration.assetCache.map { cache throws(SystemError) in
-            var listener = ListenerConfiguration()
-            (listener.name, listener.address) = (ProcessName.assetCache.rawValue, cache.address)
-            let reverse = cache.reverse.map { origin in
-                var listener = ListenerConfiguration()
-                (listener.name, listener.address) = ("\(ProcessName.assetCache.rawValue)-reverse", origin.address)
-                return listener
-            }
-            return try UpListeners([listener] + reverse)
-        }
+        others = try Self.others(configuration)
         // Workers of a scaler that was killed become ours, and not init's.
         _ = try check(lh_prctl_subreaper(1), "prctl", "PR_SET_CHILD_SUBREAPER")
         notify = try NotifySocket(on: loop) { [unowned self] pid, message in heard(pid, message) }
@@ -94,14 +85,23 @@ final class Supervisor {
         }
     }
 
+    private static func others(_ configuration: Configuration) throws(SystemError) -> [ProcessName: UpListeners] {
+        var out: [ProcessName: UpListeners] = [:]
+        if let cache = configuration.assetCache {
+            let named = [(ProcessName.assetCache.rawValue, cache.address)] + cache.reverse.map { ("\(ProcessName.assetCache.rawValue)-reverse", $0.address) }
+            out[.assetCache] = try UpListeners(named)
+        }
+        if let publisher = configuration.publisher { out[.publisher] = try UpListeners([(ProcessName.publisher.rawValue, publisher.address)]) }
+        return out
+    }
+
     /// The scaler runs only where a pool has local workers, the asset cache where it is configured, and alone where there are no pools. The
     /// order does not matter; this one reads well.
     private static func names(_ configuration: Configuration) -> [ProcessName] {
         ProcessName.allCases.filter { name in
             switch name {
-            case .watcher, .poolKeeper, .dispatcher: !configuration.pools.isEmpty
             case .scaler: configuration.pools.contains { $0.workers != nil }
-            case .assetCache: configuration.assetCache != nil
+            case .watcher, .poolKeeper, .dispatcher, .assetCache, .publisher: configuration.names(name)
             }
         }
     }
@@ -140,10 +140,10 @@ final class Supervisor {
             // SIGTERM, because it must end the workers before it goes; the others keep nothing that needs time.
             environment.append("LEASEHOLD_WORKERS=end-with-scaler")
             spawn.deathSignal = SIGTERM
-        case .assetCache:
-            if let cacheListener {
-                spawn.passed = cacheListener.descriptors
-                environment.append("LISTEN_FDNAMES=\(cacheListener.names.joined(separator: ":"))")
+        case .assetCache, .publisher:
+            if let own = others[process.name] {
+                spawn.passed = own.descriptors
+                environment.append("LISTEN_FDNAMES=\(own.names.joined(separator: ":"))")
             }
             spawn.deathSignal = SIGKILL
         case .watcher, .poolKeeper: spawn.deathSignal = SIGKILL

@@ -35,6 +35,7 @@ struct UpLines {
         case .dispatcher: "32"
         case .scaler: "34"
         case .assetCache: "32"
+        case .publisher: "34"
         }
     }
 

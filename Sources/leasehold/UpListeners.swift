@@ -3,7 +3,7 @@ import Linux
 import Model
 import ServiceKit
 
-/// The dispatcher's listening sockets, bound by `up` as a socket unit would, so that they outlive the dispatcher.
+/// A process's listening sockets, bound by `up` as a socket unit would, so that they outlive the process.
 final class UpListeners {
     /// In the order of the configuration.
     private(set) var reports: [ListenerReport] = []
@@ -11,6 +11,16 @@ final class UpListeners {
     private(set) var names: [String] = []
     private(set) var descriptors: [Int32] = []
     private var paths: [String] = []
+
+    /// Of another process than the dispatcher: names and where each listens.
+    convenience init(_ named: [(name: String, address: ListenAddress)]) throws(SystemError) {
+        try self.init(
+            named.map { name, address in
+                var listener = ListenerConfiguration()
+                (listener.name, listener.address) = (name, address)
+                return listener
+            })
+    }
 
     init(_ listeners: [ListenerConfiguration]) throws(SystemError) {
         for listener in listeners {

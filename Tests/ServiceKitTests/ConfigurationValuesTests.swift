@@ -62,7 +62,7 @@ import Testing
                   - name: a
                     service: x/y
                     slots: 4
-                    hold: { timeout: 10s, no-endpoints: 2m, max-queued: 7 }
+                    hold: { timeout: 10s, no-endpoints-timeout: 2m, max-queued: 7 }
                     dial: { timeout: 500ms, by: 3s }
                     quarantine: { first: 1s, most: 8s }
                     reuse: when-ready
@@ -263,10 +263,10 @@ import Testing
 }
 
 @Suite struct NearestWords {
-    private let words = ["timeout", "max-queued", "no-endpoints", "first", "most"]
+    private let words = ["timeout", "max-queued", "no-endpoints-timeout", "first", "most"]
 
     @Test(arguments: [
-        ("timeuot", "timeout"), ("time-out", "timeout"), ("max_queued", "max-queued"), ("noendpoints", "no-endpoints"), ("frist", "first"),
+        ("timeuot", "timeout"), ("time-out", "timeout"), ("max_queued", "max-queued"), ("noendpoints-timeout", "no-endpoints-timeout"), ("frist", "first"),
         ("Most", "most"), ("max", "max-queued"),
     ])
     func aSlipFindsItsWord(slip: String, word: String) { #expect(nearestWord(to: slip, among: words) == word) }

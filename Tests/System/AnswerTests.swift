@@ -90,7 +90,7 @@ import Testing
     }
 
     @Test func noEndpointWithinItsBudgetIs503() throws {
-        try Fleet.run(Setup.http(pool: "hold: { timeout: 30s, no-endpoints: 120ms }")) { fleet in
+        try Fleet.run(Setup.http(pool: "hold: { timeout: 30s, no-endpoints-timeout: 120ms }")) { fleet in
             let began = monotonicNow()
             let refused = try fleet.fetch("/zebra", "X-Zebra: zebra")
             #expect(monotonicNow() - began >= 120_000_000)
@@ -279,7 +279,7 @@ import Testing
                 if !framing.contains("Expect") { try caller.send("5\r\nzeb") }
                 let response = try caller.readResponse()
                 #expect(monotonicNow() - began >= 300_000_000)
-                try expectAnswer(response, 408, "idle-timeout", error: "connection_timeout")
+                try expectAnswer(response, 408, "idle-timeout", error: "connection_read_timeout")
                 try worker.wait("the end of the job") { $0.running == 0 && $0.open == 0 }
                 try fleet.waitPool("pods", "the worker to be free") { $0.free == 1 }
             }
@@ -373,7 +373,7 @@ import Testing
     }
 
     @Test func anAnswerToHEADHasNoBodyAndOneToHTTP10IsInHTTP10() throws {
-        try Fleet.run(Setup.http(pool: "hold: { no-endpoints: 0s }")) { fleet in
+        try Fleet.run(Setup.http(pool: "hold: { no-endpoints-timeout: 0s }")) { fleet in
             let caller = try fleet.call()
             try caller.send("HEAD /zebra HTTP/1.1\r\nHost: zebra\r\n\r\n")
             let head = try caller.readResponse(to: "HEAD")

@@ -79,6 +79,25 @@ import Testing
         }
     }
 
+    @Test func scaleInStopsTheIdleOnesAndLeavesTheBusyOne() throws {
+        try Fleet.run(setup(try FreePorts.take(3), "min: 0, max: 3, idle: 200ms"), Self.everything) { fleet in
+            let long = try fleet.call()
+            try long.get("/render?ms=5000&bytes=10")
+            var short: [RawCaller] = []
+            for _ in 0..<2 {
+                let caller = try fleet.call()
+                try caller.get("/render?ms=300")
+                short.append(caller)
+            }
+            _ = try waitWorkers(fleet, "three workers") { $0.count == 3 }
+            for caller in short { #expect(try caller.readResponse().status == 200) }
+            let left = try waitWorkers(fleet, "the idle ones to be stopped") { $0.count == 1 }
+            #expect(try fleet.pool("pods").leases == 1, "its job still runs")
+            let response = try long.readResponse()
+            #expect(response.status == 200 && response["Worker-Pid"] == "\(left[0].pid)")
+        }
+    }
+
     @Test func aWorkerThatCrashesIsReplacedAndItsSuccessorServes() throws {
         try Fleet.run(setup(try FreePorts.take(1), "min: 1, max: 1"), Self.everything) { fleet in
             let before = try waitWorkers(fleet, "a worker") { $0.first?.state == "ready" }

@@ -168,7 +168,7 @@ import Testing
 
     /// An uploader that is refused sees the answer and an orderly end, though its body was not read.
     @Test func aRefusedUploaderSeesTheAnswerAndNoReset() throws {
-        try Fleet.run(Setup.http(pool: "hold: { no-endpoints: 50ms }")) { fleet in
+        try Fleet.run(Setup.http(pool: "hold: { no-endpoints-timeout: 50ms }")) { fleet in
             for _ in 0..<5 {
                 let caller = try fleet.call()
                 try caller.send("POST /zebra HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n")
@@ -185,7 +185,7 @@ import Testing
     }
 
     @Test func aCallerThatFloodsARefusalIsClosedInTheEnd() throws {
-        try Fleet.run(Setup.http(pool: "hold: { no-endpoints: 0s }")) { fleet in
+        try Fleet.run(Setup.http(pool: "hold: { no-endpoints-timeout: 0s }")) { fleet in
             let caller = try fleet.call()
             try caller.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
             #expect(try caller.readResponse().status == 503)

@@ -44,6 +44,7 @@ enum Samples {
                 ticket: TicketID(rawValue: 9), lease: lease, pool: pool, endpoint: endpoint.id, address: address,
                 alternate: SocketAddress("[::1]:21000"), dialBy: .milliseconds(1))),
         .refuse(Refusal(ticket: TicketID(rawValue: 9), reason: .queueFull, retryAfter: .seconds(2), queued: 10)),
+        .refuse(Refusal(ticket: TicketID(rawValue: 9), reason: .holdTimeout, queued: 10, position: 4, oldestWait: .seconds(31))),
         .refuse(Refusal(ticket: TicketID(rawValue: 9), reason: .noEndpoints)),
         .probe(Probe(lease: lease, pool: pool, endpoint: endpoint.id, address: address, timeout: .seconds(1))), .revoke(lease),
     ] + adoption.map { .adopt($0) }
@@ -53,7 +54,11 @@ enum Samples {
         state.leases = 2
         state.queued = 5
         state.oldestWait = .milliseconds(12)
-        return [.pool(state), .poolGone(pool), .snapshotEnd]
+        state.queuedByUrgency = [0, 1, 2, 3, 4, 5, 6, 7]
+        var shared = state
+        shared.tenants = [TenantState(name: "default"), TenantState(name: "acme", queued: 4, leased: 2, oldestWait: .milliseconds(12))]
+        shared.otherTenants = TenantState(name: "", queued: 1)
+        return [.pool(state), .pool(shared), .poolGone(pool), .snapshotEnd, .cells(pool: pool, total: 9, states: [0, 1, 6]), .cells(pool: pool, total: 0, states: [])]
     }()
     static let scaling: [ScalingRequest] = [
         .drainIdle(pool: pool, idleFor: .seconds(30), most: 2), .drain(endpoint.id), .undrain(endpoint.id),
@@ -61,8 +66,33 @@ enum Samples {
     static let drained: [ScalingReply] = [.drained(endpoint.id)]
     static let controls: [ControlRequest] = [
         .show("pools"), .drain(endpoint: "w0", pool: ""), .undrain(endpoint: "w0", pool: "p"),
-        .quarantine(endpoint: "10.0.0.1:80", pool: "", duration: .seconds(5)), .pause(pool: "p", refuse: true), .resume(pool: "p"),
+        .quarantine(endpoint: "10.0.0.1:80", pool: "", duration: .seconds(5)), .pause(pool: "p", refuse: true), .resume(pool: "p"), .drainIdle(pool: "p", most: 3),
     ]
+    static let vitals: [VitalsMessage] = {
+        var histogram = LatencyHistogram()
+        for milliseconds in [0, 3, 40, 7_200_000] { histogram.add(.milliseconds(milliseconds)) }
+        var job = JobEnd(job: TicketID(rawValue: 9), pool: pool, result: .cut, tenant: "acme")
+        let plain = job
+        job.reason = .jobTimeout
+        job.lease = lease
+        job.endpoint = endpoint.id
+        job.hold = .milliseconds(5)
+        job.dial = .microseconds(80)
+        job.session = .seconds(3)
+        job.age = .milliseconds(250)
+        job.requeues = 1
+        job.bytesIn = 400
+        job.bytesOut = 1 << 40
+        job.trace = TraceContext(high: 1, low: .max, parent: 7, session: 8, isSampled: true)
+        let event = VitalsEvent(
+            level: .warning, text: "A link was refused, continuing without it", facts: [.init(name: "edge", value: "state")], age: .seconds(2))
+        return [
+            .begin(uptime: .seconds(12)), .number(.demand, labels: ["browsers"], 7), .number(.fenced, labels: [], 0),
+            .number(.dialFailures, labels: ["browsers", "refused"], 1e15), .histogram(.hold, labels: ["browsers", "granted"], histogram), .end,
+            .job(plain), .job(job), .event(event), .event(VitalsEvent(level: .critical, text: "")),
+        ]
+    }()
+    static let wishes: [VitalsRequest] = [.sample(millionths: 10_000), .sample(millionths: 0), .now]
     static let answers: [ControlReply] = [.part("[]"), .part("ünïcödé"), .end(status: 69, message: "nothing matched")]
 }
 
@@ -83,10 +113,14 @@ enum Samples {
     @Test func ordersToTheAssetCache() throws {
         try verify([ControlRequest.assets("stats", []), .assets("warm", ["http://a/", "http://b/"])])
     }
+    @Test func stateEdgeTowardsTheKeeper() throws { try verify([StateRequest.cells(true), .cells(false)]) }
     @Test func scalingEdgeTowardsTheKeeper() throws { try verify(Samples.scaling) }
     @Test func scalingEdgeTowardsTheScaler() throws { try verify(Samples.drained) }
     @Test func controlEdgeTowardsTheProcess() throws { try verify(Samples.controls) }
     @Test func controlEdgeTowardsTheOperator() throws { try verify(Samples.answers) }
+
+    @Test func vitalsEdgeTowardsThePublisher() throws { try verify(Samples.vitals) }
+    @Test func vitalsEdgeTowardsTheProcess() throws { try verify(Samples.wishes) }
 
     /// Alone, merged into one packet, cut at every byte, and with every byte changed: the same messages, or a named error.
     private func verify<Message: WireMessage>(_ messages: [Message]) throws {

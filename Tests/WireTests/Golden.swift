@@ -1,7 +1,7 @@
 import Model
 import Wire
 
-/// Messages of the leasing edge and their bytes in version 2, in hexadecimal: field by field, separated by spaces.
+/// Messages of the leasing edge and their bytes in version 3, in hexadecimal: field by field, separated by spaces.
 enum Golden {
     private static let lease = LeaseID(epoch: 1, counter: 2)
     private static let caller = ConnectionID(slot: 3, generation: 4)
@@ -9,7 +9,7 @@ enum Golden {
     private static let address = SocketAddress(v4: 0x7f00_0001, port: 80)
     private static let asserted = AssertedLease(
         lease: lease, pool: PoolID(rawValue: 7), endpoint: EndpointID(high: 8, low: 9), address: address, age: .microseconds(10),
-        isEnding: true)
+        isEnding: true, tenant: "t")
     private static let ticket = Ticket(id: TicketID(rawValue: 1), connection: caller, pool: PoolID(rawValue: 4))
 
     private static let leaseBytes = "0100000000000000 0200000000000000"
@@ -17,7 +17,7 @@ enum Golden {
     private static let workerBytes = "05000000 06000000"
     private static let ticketBytes = "0100000000000000 \(callerBytes) 04000000 0000000000000000 00 03 0000 0000 00000000 00"
     private static let assertedBytes =
-        "\(leaseBytes) 07000000 0800000000000000 0900000000000000 04 5000 0000000000000000 0100007f00000000 0a00000000000000 01 00"
+        "\(leaseBytes) 07000000 0800000000000000 0900000000000000 04 5000 0000000000000000 0100007f00000000 0a00000000000000 01 00 0100 74"
 
     static let requests: [(LeasingRequest, String)] = [
         frame(.ticket(ticket), "01 \(ticketBytes)"),
@@ -34,6 +34,12 @@ enum Golden {
     ]
 
     static let replies: [(LeasingReply, String)] = [
+        frame(
+            .refuse(
+                Refusal(
+                    ticket: TicketID(rawValue: 1), reason: .holdTimeout, retryAfter: .microseconds(2), queued: 3, position: 4,
+                    oldestWait: .microseconds(5))),
+            "02 0100000000000000 02 01 0200000000000000 03000000 04000000 0500000000000000"),
         frame(.revoke(lease), "04 \(leaseBytes)"),
         frame(.adopt(.records), "05 01"),
         frame(.adopt(.pipes(index: 7)), "05 02 07000000"),

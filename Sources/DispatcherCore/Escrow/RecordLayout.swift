@@ -1,7 +1,7 @@
 /// How the shared words are divided. Another version, or other sizes, and a successor does not read them.
 ///
-/// A header: magic, version, the two counts, and the listeners. Then a record for each caller's slot, one for each worker's slot, and the addresses of callers
-/// that came through a balancer. Sparse: slots that were never used cost nothing.
+/// A header: magic, version, the two counts, and the listeners. Then a record for each caller's slot, one for each worker's slot, the addresses of callers
+/// that came through a balancer, and what was counted: a successor goes on counting. Sparse: slots that were never used cost nothing.
 public enum RecordLayout {
     public static let magic: UInt64 = 0x3144_524f_4345_524c  // "LRECORD1"
     public static let version: UInt64 = 2
@@ -26,5 +26,8 @@ public enum RecordLayout {
     public static let callersAt = headerWords
     public static let workersAt = callersAt + callers * callerWords
     public static let peersAt = workersAt + workers * workerWords
-    public static let words = peersAt + callers * peerWords
+    /// What is counted of each pool, the first block for what belongs to none: see ``PoolVitals``. Pools beyond are counted in memory of the process's own.
+    public static let vitalsAt = peersAt + callers * peerWords
+    public static let vitalsBlocks = 256
+    public static let words = vitalsAt + vitalsBlocks * PoolVitals.Layout.words
 }

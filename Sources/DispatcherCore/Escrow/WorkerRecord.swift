@@ -31,8 +31,9 @@ public struct WorkerRecord: Hashable, Sendable {
     public var deadlineKind: UInt8 = 0
     public var deadline = Instant.never
     public var jobDeadline = Instant.never
-    /// Bytes that earlier jobs had sent on this connection.
+    /// Bytes that earlier jobs had sent on this connection, and that had been taken of it.
     public var givenBefore: UInt64 = 0
+    public var takenBefore: UInt64 = 0
 
     public init() {}
 }
@@ -42,7 +43,7 @@ public struct WorkerRecord: Hashable, Sendable {
 //   0  bits 0–7 state, 8–15 outcome, 16–23 traits, 24 reused, 32–63 the caller's serial
 //   1  generation, the caller's slot       2  the caller's generation, bits 32–47 listener, 48–55 what the deadline means
 //   3–4  lease: epoch, counter             5–7  arrived, granted, dialed (CLOCK_MONOTONIC, ns)
-//   8  deadline     9  deadline of the job     10  bytes that earlier jobs had sent     11–15  zero
+//   8  deadline     9  deadline of the job     10, 11  bytes that earlier jobs had sent, had been sent     12–15  zero
 
 extension WorkerRecord {
     public var words: SIMD16<UInt64> {
@@ -60,6 +61,7 @@ extension WorkerRecord {
         words[8] = UInt64(bitPattern: deadline.nanoseconds)
         words[9] = UInt64(bitPattern: jobDeadline.nanoseconds)
         words[10] = givenBefore
+        words[11] = takenBefore
         return words
     }
 
@@ -85,5 +87,6 @@ extension WorkerRecord {
         deadline = Instant(nanoseconds: Int64(bitPattern: words[8]))
         jobDeadline = Instant(nanoseconds: Int64(bitPattern: words[9]))
         givenBefore = words[10]
+        takenBefore = words[11]
     }
 }

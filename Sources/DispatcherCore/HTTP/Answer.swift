@@ -17,14 +17,18 @@ public struct Answer: Hashable, Sendable {
     public var traits: CallerTraits
     /// End the connection afterwards: the request was not read whole or not understood.
     public var closes: Bool
-    /// Seconds.
+    /// Seconds, at least 1.
     public var retryAfter: UInt32?
+    public var facts: AnswerFacts
 
-    public init(_ content: Content, for traits: CallerTraits, closes: Bool, retryAfter: UInt32? = nil) {
+    public init(
+        _ content: Content, for traits: CallerTraits, closes: Bool, retryAfter: UInt32? = nil, facts: AnswerFacts = AnswerFacts()
+    ) {
         self.content = content
         self.traits = traits
         self.closes = closes
         self.retryAfter = retryAfter
+        self.facts = facts
     }
 
     /// The answer to a refused head.
@@ -36,7 +40,7 @@ public struct Answer: Hashable, Sendable {
     public var keepsCaller: Bool { !closes && traits.contains(.keepsAlive) }
 
     /// The most bytes that ``write(into:)`` writes.
-    public static let mostBytes = 1024
+    public static let mostBytes = 1536
 
     public func write(into sink: inout ByteSink) {
         let status: Int
@@ -80,6 +84,7 @@ public struct Answer: Hashable, Sendable {
             sink.append("\"\r\nLeasehold-Reason: ")
             sink.append(string: reason.token)
             sink.append("\r\n")
+            if let lease = facts.lease { facts.pool.withUnsafeBytes { sink.appendLease(pool: $0, lease) } }
             if reason == .methodNotAllowed { sink.append(Self.allow) }
         case .health: sink.append("Content-Type: text/plain\r\nCache-Control: no-store\r\n")
         case .options: sink.append(Self.allow)
@@ -103,6 +108,7 @@ public struct Answer: Hashable, Sendable {
                 sink.append(",\"retryAfter\":")
                 sink.append(decimal: UInt64(retryAfter))
             }
+            facts.write(into: &sink)
             sink.append("}\n")
         case .health(let isReady): sink.append(isReady ? "ready\n" : "draining\n")
         case .options: break

@@ -21,6 +21,8 @@ enum FieldName: UInt8, BitwiseCopyable {
     case forwardedOther
     case tenant
     case affinity
+    /// W3C Trace Context.
+    case traceparent
     case busy
     /// Another `Leasehold-*`.
     case leasehold
@@ -48,6 +50,7 @@ enum FieldName: UInt8, BitwiseCopyable {
         case (0x70, 8): return name.isEqual(ignoringCase: "priority") ? .priority : .other
         case (0x70, 16): return name.isEqual(ignoringCase: "proxy-connection") ? .proxyConnection : .other
         case (0x74, 2): return name.isEqual(ignoringCase: "te") ? .te : .other
+        case (0x74, 11): return name.isEqual(ignoringCase: "traceparent") ? .traceparent : .other
         case (0x74, 17): return name.isEqual(ignoringCase: "transfer-encoding") ? .transferEncoding : .other
         case (0x75, 7): return name.isEqual(ignoringCase: "upgrade") ? .upgrade : .other
         case (0x78, 12...): return forwarded(name)
@@ -85,7 +88,7 @@ extension FieldName {
         switch self {
         case .connection, .keepAlive, .proxyConnection, .te, .transferEncoding, .upgrade, .http2Settings: true
         case .other, .host, .contentLength, .expect, .prefer, .priority, .forwarded, .forwardedFor, .forwardedHost, .forwardedProto,
-            .forwardedOther, .tenant, .affinity, .busy, .leasehold:
+            .forwardedOther, .tenant, .affinity, .traceparent, .busy, .leasehold:
             false
         }
     }
@@ -97,14 +100,14 @@ extension FieldName {
         case .host, .contentLength, .transferEncoding, .forwarded, .forwardedFor, .forwardedHost, .forwardedProto, .forwardedOther,
             .tenant, .affinity, .busy, .leasehold:
             true
-        case .other, .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings, .expect, .prefer, .priority: false
+        case .other, .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings, .expect, .prefer, .priority, .traceparent: false
         }
     }
 
     /// Whether a trailer section may carry a field of this name (RFC 9110 §6.5.1): nothing that frames, routes,
     /// authenticates or describes the content.
     static func isAllowedInTrailers(_ name: UnsafeRawBufferPointer) -> Bool {
-        guard FieldName(name) == .other, !name.starts(ignoringCase: "proxy-") else { return false }
+        guard FieldName(name) == .other || FieldName(name) == .traceparent, !name.starts(ignoringCase: "proxy-") else { return false }
         switch name.count {
         case 5: return !name.isEqual(ignoringCase: "range")
         case 6: return !name.isEqual(ignoringCase: "cookie")

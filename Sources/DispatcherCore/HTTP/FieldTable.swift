@@ -46,6 +46,12 @@ struct FieldTable: ~Copyable {
     /// The offset just after the field's line and its CRLF.
     func lineEnd(_ index: Int) -> Int { index + 1 < count ? Int(self[index + 1].line) : end }
 
+    /// Another meaning for a field, where a listener gives its name one.
+    mutating func rename(_ index: Int, _ name: FieldName) {
+        guard index >= 0, index < count else { return }
+        fields[index].name = name
+    }
+
     mutating func nominate(_ index: Int) {
         guard index >= 0, index < count else { return }
         fields[index].isNominated = true

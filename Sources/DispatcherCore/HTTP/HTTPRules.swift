@@ -4,9 +4,17 @@ public final class HTTPRules: Sendable {
     public let expose: Exposure
     /// Lower-case tokens (`protocol-name["/"protocol-version]`) that may be upgraded to. Never h2c.
     let upgrades: [[UInt8]]
+    /// The tenant's field, in lower case; empty where it is `Leasehold-Tenant`.
+    let tenantHeader: [UInt8]
 
-    /// `upgrades` in any case; h2c is left out, since a tunnel of it would carry many jobs on one lease.
-    public init(upgrades: [String] = ["websocket"], trust: TrustRules = TrustRules(), expose: Exposure = .standard) {
+    /// `upgrades` in any case; h2c is left out, since a tunnel of it would carry many jobs on one lease. `tenantHeader` is a field name
+    /// that means nothing else here; `Leasehold-Tenant` counts only where it is that one.
+    public init(
+        upgrades: [String] = ["websocket"], trust: TrustRules = TrustRules(), expose: Exposure = .standard,
+        tenantHeader: String = "leasehold-tenant"
+    ) {
+        let header = Array(tenantHeader.lowercased().utf8)
+        self.tenantHeader = header == Array("leasehold-tenant".utf8) ? [] : header
         self.upgrades = upgrades.map { $0.lowercased().utf8 }.map(Array.init).filter { $0 != Array("h2c".utf8) && !$0.isEmpty }
         self.trust = trust
         self.expose = expose

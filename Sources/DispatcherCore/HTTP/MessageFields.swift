@@ -43,14 +43,14 @@ struct MessageFields: BitwiseCopyable {
             case .host, .contentLength, .transferEncoding, .forwarded, .forwardedFor, .forwardedHost, .forwardedProto, .forwardedOther,
                 .tenant, .affinity, .busy, .leasehold:
                 return false
-            case .other, .expect, .prefer, .priority:
+            case .other, .expect, .prefer, .priority, .traceparent:
                 options.insert(option.isEqual(ignoringCase: "close") ? .close : .nominates)
             }
         }
         return true
     }
 
-    /// Marks the fields that `Connection` names. False when it names too many.
+    /// Marks the fields that `Connection` names. False when it names too many, or one that it may not.
     func nominate(_ fields: inout FieldTable, _ bytes: UnsafeRawBufferPointer) -> Bool {
         guard options.contains(.nominates) else { return true }
         var nominations = 0
@@ -61,7 +61,11 @@ struct MessageFields: BitwiseCopyable {
                 if name.isHopByHop || option.isEqual(ignoringCase: "close") { continue }
                 nominations += 1
                 guard nominations <= HTTPLimits.nominations else { return false }
-                for other in 0..<fields.count where fields.name(other, of: bytes).isEqual(ignoringCase: option) { fields.nominate(other) }
+                for other in 0..<fields.count where fields.name(other, of: bytes).isEqual(ignoringCase: option) {
+                    // A listener's own name for the tenant is protected as ours is.
+                    guard !fields[other].name.isProtected else { return false }
+                    fields.nominate(other)
+                }
             }
         }
         return true

@@ -25,6 +25,8 @@ public struct RequestHead: Sendable {
     public internal(set) var tenant = ByteRange.none
     /// Empty when not sent, not believed, or longer than ``HTTPLimits/affinityBytes``.
     public internal(set) var affinity = ByteRange.none
+    /// The value of `traceparent`; empty when not sent or sent twice.
+    public internal(set) var traceparent = ByteRange.none
 
     init() {}
 }

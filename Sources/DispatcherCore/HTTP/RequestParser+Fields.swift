@@ -10,6 +10,8 @@ extension RequestParser {
         var expectsOther = false
         var asksForTrailers = false
         var urgency: Urgency?
+        var traces = 0
+        if !rules.tenantHeader.isEmpty { renameTenant(bytes, rules.tenantHeader) }
         for index in 0..<fields.count {
             let name = fields[index].name
             if name == .other { continue }
@@ -50,6 +52,9 @@ extension RequestParser {
                 guard peer.believed.contains(.affinity) else { break }
                 guard head.affinity.isEmpty else { return .badRequest }
                 head.affinity = fields[index].value
+            case .traceparent:
+                traces += 1
+                head.traceparent = traces == 1 ? fields[index].value : .none
             }
         }
         guard head.version == .v10 || hosts == 1 else { return .badRequest }
@@ -70,6 +75,24 @@ extension RequestParser {
         }
         if asksForTrailers { head.traits.insert(.takesTrailers) }
         return nil
+    }
+
+    /// The listener's own name stands for the tenant, and `Leasehold-Tenant` is as any other field of ours. A name that a worker may take
+    /// for it (an underscore for a hyphen) goes the way of all `Leasehold-*`.
+    private mutating func renameTenant(_ bytes: UnsafeRawBufferPointer, _ header: [UInt8]) {
+        for index in 0..<fields.count {
+            let field = fields[index].name
+            if field == .tenant { fields.rename(index, .leasehold) }
+            let name = fields.name(index, of: bytes)
+            guard field == .other, name.count == header.count else { continue }
+            var isExact = true
+            var isAlike = true
+            for i in 0..<header.count where name[i].lowercased != header[i] {
+                isExact = false
+                if (name[i] == 0x5f ? UInt8.hyphen : name[i].lowercased) != (header[i] == 0x5f ? UInt8.hyphen : header[i]) { isAlike = false }
+            }
+            if isExact { fields.rename(index, .tenant) } else if isAlike { fields.rename(index, .leasehold) }
+        }
     }
 
     /// The first protocol asked for that the listener allows.

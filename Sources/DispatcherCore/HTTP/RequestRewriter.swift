@@ -1,4 +1,5 @@
 import Model
+import Wire
 
 /// What the worker's connection is for.
 public enum WorkerConnection: UInt8, Sendable, BitwiseCopyable {
@@ -13,10 +14,11 @@ extension RequestParser {
     /// ``finishRequestHead(_:pool:lease:)`` adds them when it is known.
     ///
     /// `head` must be the last one that this parser read, out of the same `bytes`. The target and the
-    /// end-to-end fields stay byte for byte and in order; ours come after them. When the sink overflows, refuse
+    /// end-to-end fields stay byte for byte and in order; ours come after them, a `traceparent` of `trace` instead of theirs. When the sink overflows, refuse
     /// with ``Reason/headTooLarge``.
     public borrowing func rewrite(
-        _ head: RequestHead, of bytes: UnsafeRawBufferPointer, from peer: Peer, to connection: WorkerConnection, into sink: inout ByteSink
+        _ head: RequestHead, of bytes: UnsafeRawBufferPointer, from peer: Peer, to connection: WorkerConnection, trace: TraceContext? = nil,
+        into sink: inout ByteSink
     ) {
         sink.append(bytes.slice(Int(head.methodRange.start), Int(head.target.end)))
         sink.append(" HTTP/1.1\r\n")
@@ -47,6 +49,7 @@ extension RequestParser {
             case .forwardedOther: keeps = isForwarded
             case .tenant: keeps = peer.believed.contains(.tenant)
             case .affinity: keeps = peer.believed.contains(.affinity)
+            case .traceparent: keeps = trace == nil
             case .busy, .leasehold: keeps = false
             }
             guard keeps, !field.isNominated else { continue }
@@ -63,6 +66,11 @@ extension RequestParser {
         appendForwarded(head, bytes, from: peer, believed: isForwarded, into: &sink)
         if !hasProto { sink.append("X-Forwarded-Proto: http\r\n") }
         if !hasForwardedHost, !host.isEmpty { sink.appendField("X-Forwarded-Host: ", host) }
+        if let trace {
+            sink.append("traceparent: ")
+            sink.append(string: trace.traceparent)
+            sink.append("\r\n")
+        }
         appendConnection(head, bytes, to: connection, into: &sink)
     }
 

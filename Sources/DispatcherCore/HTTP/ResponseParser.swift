@@ -52,7 +52,7 @@ public struct ResponseParser: ~Copyable {
                     head.upgrade = ByteRange(offset, offset + token.count)
                 }
             case .other, .host, .keepAlive, .proxyConnection, .te, .http2Settings, .expect, .prefer, .priority, .forwarded, .forwardedFor,
-                .forwardedHost, .forwardedProto, .forwardedOther, .tenant, .affinity, .leasehold:
+                .forwardedHost, .forwardedProto, .forwardedOther, .tenant, .affinity, .traceparent, .leasehold:
                 break
             }
         }

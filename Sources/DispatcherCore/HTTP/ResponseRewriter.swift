@@ -45,7 +45,7 @@ extension ResponseParser {
             let field = fields[index]
             let keeps: Bool
             switch field.name {
-            case .other, .host, .expect, .prefer, .priority, .forwarded, .forwardedFor, .forwardedHost, .forwardedProto, .forwardedOther:
+            case .other, .host, .expect, .prefer, .priority, .traceparent, .forwarded, .forwardedFor, .forwardedHost, .forwardedProto, .forwardedOther:
                 keeps = true
             case .contentLength: keeps = !head.isBare
             case .connection, .keepAlive, .proxyConnection, .te, .transferEncoding, .upgrade, .http2Settings: keeps = false

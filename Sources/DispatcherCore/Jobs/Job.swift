@@ -30,16 +30,16 @@ public struct JobRequest: Hashable, Sendable {
     /// Nil for the default tenant without affinity, which is almost every job: a copy then counts no references.
     private var names: Names?
 
-    /// Immutable, shared by copies.
-    private final class Names: Hashable, Sendable {
-        let tenant: String
-        let affinity: String
-        init(tenant: String, affinity: String) {
+    /// Immutable, shared by copies and by jobs.
+    public final class Names: Hashable, Sendable {
+        public let tenant: String
+        public let affinity: String
+        public init(tenant: String, affinity: String = "") {
             self.tenant = tenant
             self.affinity = affinity
         }
-        static func == (a: Names, b: Names) -> Bool { a.tenant == b.tenant && a.affinity == b.affinity }
-        func hash(into hasher: inout Hasher) {
+        public static func == (a: Names, b: Names) -> Bool { a.tenant == b.tenant && a.affinity == b.affinity }
+        public func hash(into hasher: inout Hasher) {
             hasher.combine(tenant)
             hasher.combine(affinity)
         }
@@ -53,6 +53,15 @@ public struct JobRequest: Hashable, Sendable {
         self.urgency = urgency
         self.bytes = bytes
         if !tenant.isEmpty || !affinity.isEmpty { names = Names(tenant: tenant, affinity: affinity) }
+    }
+
+    /// The same with names that are there already.
+    public init(pool: PoolID, budget: Duration?, urgency: Urgency, names: Names?, bytes: UInt32) {
+        self.pool = pool
+        self.budget = budget
+        self.urgency = urgency
+        self.bytes = bytes
+        self.names = names
     }
 
     /// Empty is the default tenant.

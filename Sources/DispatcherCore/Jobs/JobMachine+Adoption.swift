@@ -37,7 +37,7 @@ extension JobMachine {
         guard id.slot < Self.mostAdopted else { return false }
         while jobs.count <= Int(id.slot) {
             jobs.append(Job(request: JobRequest(pool: PoolID(rawValue: 0))))
-            jobs[jobs.count - 1].generation = 1
+            jobs[jobs.count - 1].generation = firstGeneration
         }
         guard jobs[Int(id.slot)].phase == .none else { return false }
         jobs[Int(id.slot)].generation = id.generation

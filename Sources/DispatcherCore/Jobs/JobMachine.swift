@@ -48,7 +48,7 @@ public struct JobMachine: Sendable {
         /// Stop dialling or let go of an unused connection; the job is over.
         case abandonDial(JobID)
         /// The caller gets an answer of our own; the job is over.
-        case refuse(JobID, Reason, retryAfter: Duration?)
+        case refuse(JobID, Reason, telling: RefusalFacts)
         /// The lease is not ours any more: reset both connections; the job is over.
         case cut(JobID)
         /// Make a connection for a probe.
@@ -88,7 +88,13 @@ public struct JobMachine: Sendable {
         }
     }
 
-    public init(policies: [PoolPolicy]) { pools = policies.map(Pool.init) }
+    /// What the names of slots begin with: another number for each process, so that a job's name tells it from those of its predecessors.
+    let firstGeneration: UInt32
+
+    public init(policies: [PoolPolicy], firstGeneration: UInt32 = 1) {
+        self.firstGeneration = firstGeneration
+        pools = policies.map(Pool.init)
+    }
 
     /// Jobs of the pool that wait. O(pools).
     public func waiting(in pool: PoolID) -> Int { pools.first { $0.id == pool }?.waiting ?? 0 }
@@ -115,8 +121,8 @@ public struct JobMachine: Sendable {
         if firstFree == .max {
             let slot = UInt32(jobs.count)
             jobs.append(Job(request: JobRequest(pool: PoolID(rawValue: 0))))
-            jobs[Int(slot)].generation = 1
-            return JobID(slot: slot, generation: 1)
+            jobs[Int(slot)].generation = firstGeneration
+            return JobID(slot: slot, generation: firstGeneration)
         }
         let slot = firstFree
         firstFree = jobs[Int(slot)].nextFree
@@ -175,7 +181,7 @@ public struct JobMachine: Sendable {
         jobs[i].isProbe = false
         enter(i, .waiting)
         guard waiting(in: request.pool) <= bound else {
-            actions.append(.refuse(id, .queueFull, retryAfter: .seconds(1)))
+            actions.append(.refuse(id, .queueFull, telling: RefusalFacts(retryAfter: .seconds(1))))
             return free(i)
         }
         if isKeeperUp { actions.append(.sendTicket(id)) }
@@ -185,14 +191,15 @@ public struct JobMachine: Sendable {
         let id = JobID(refusal.ticket)
         // Expected race: the refusal crossed the job's cancel.
         guard let job = self[id], job.phase == .waiting else { return }
-        actions.append(.refuse(id, refusal.reason, retryAfter: refusal.retryAfter))
+        let line = RefusalFacts.Line(position: refusal.position, queued: refusal.queued, oldestWait: refusal.oldestWait)
+        actions.append(.refuse(id, refusal.reason, telling: RefusalFacts(retryAfter: refusal.retryAfter, line: line)))
         free(Int(id.slot))
     }
 
     private mutating func holdExpired(_ id: JobID, _ actions: inout [Action]) {
         // The pool-keeper owns the deadline while it is there; it may also just have granted.
         guard !isKeeperUp, let job = self[id], job.phase == .waiting else { return }
-        actions.append(.refuse(id, .keeperUnavailable, retryAfter: .seconds(1)))
+        actions.append(.refuse(id, .keeperUnavailable, telling: RefusalFacts(retryAfter: .seconds(1))))
         free(Int(id.slot))
     }
 
@@ -363,23 +370,6 @@ public struct JobMachine: Sendable {
         jobs[i].generation &+= 1
         jobs[i].nextFree = firstFree
         firstFree = UInt32(i)
-    }
-
-    /// The ticket of a waiting job, with its age as of now.
-    public func ticket(of id: JobID, at now: Instant) -> Ticket {
-        let job = jobs[Int(id.slot)]
-        return Ticket(
-            id: id.ticket, pool: job.request.pool, age: max(.zero, now - job.arrived), budget: job.request.budget,
-            urgency: job.request.urgency, tenant: job.request.tenant, affinity: job.request.affinity, bytes: job.request.bytes,
-            isRequeued: job.isRequeued)
-    }
-
-    /// The assertion of a leased job.
-    public func assertion(of id: JobID, at now: Instant) -> AssertedLease {
-        let job = jobs[Int(id.slot)]
-        return AssertedLease(
-            lease: job.lease, pool: job.request.pool, endpoint: job.endpoint, address: job.address, age: max(.zero, now - job.granted),
-            isEnding: job.phase == .ending, isProbe: job.isProbe)
     }
 
     /// Structural truths; called after each input in tests.

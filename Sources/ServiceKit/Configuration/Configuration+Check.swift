@@ -74,6 +74,16 @@ extension Configuration {
         if pool.reuse != .whenReady, reading.isGiven("\(key).settle") {
             reading.complain(about: "\(key).settle", "has no effect without reuse: when-ready", remedy: "add it, or remove settle")
         }
+        if pool.tenants.named.count > PoolConfiguration.Tenants.most {
+            reading.complain(
+                about: "\(key).tenants", "there are \(pool.tenants.named.count) tenants",
+                remedy: "name at most \(PoolConfiguration.Tenants.most); all others share default's part")
+        }
+        if !hasService, let workers = pool.workers, workers.ports.count > 0, pool.reserve >= workers.most {
+            reading.complain(
+                about: "\(key).reserve", "keeps all \(workers.most) workers from every job but the most urgent",
+                remedy: workers.most > 1 ? "write at most \(workers.most - 1)" : "remove it")
+        }
         checkPair("\(key).quarantine", "first", pool.quarantine.first, "most", pool.quarantine.most, &reading)
         if let health = pool.health {
             checkPair("\(key).health", "timeout", health.timeout, "interval", health.interval, &reading)
@@ -139,6 +149,7 @@ extension Configuration {
         }
         if let pool = listener.pool { checkPoolExists(pool, at: "\(key).pool", &reading) }
         checkRoutes(listener.routes, at: "\(key).routes", &reading)
+        checkTenants(listener, at: key, &reading)
         checkProtocolKeys(listener, at: key, &reading)
         if listener.transport == .http, listener.limits.head > listener.receiveBuffer {
             let culprit = reading.isGiven("\(key).receive-buffer") ? "receive-buffer" : "limits.head"
@@ -171,6 +182,29 @@ extension Configuration {
                     remedy: "remove one of them")
             } else {
                 seen[name] = i
+            }
+        }
+    }
+
+    /// A tenant that a pool does not know is its default one, which nobody means who names it in the file.
+    private func checkTenants(_ listener: ListenerConfiguration, at key: String, _ reading: inout ConfigurationReading) {
+        func check(_ tenant: String, _ pools: [String], at key: String) {
+            guard tenant != "default" else { return }
+            for name in pools {
+                guard let pool = pool(named: name), pool.tenants.named[tenant] == nil else { continue }
+                reading.complain(
+                    about: key, "pool \(name) has no tenant \(tenant)", remedy: "add \(tenant): {} to the tenants of pool \(name)")
+                return
+            }
+        }
+        if let tenant = listener.tenant, reading.isGiven("\(key).tenant") {
+            check(tenant, listener.routes.filter { $0.tenant == nil }.map(\.pool) + [listener.pool].compactMap { $0 }, at: "\(key).tenant")
+        }
+        for (i, route) in listener.routes.enumerated() {
+            let key = "\(key).routes[\(i)]"
+            if let tenant = route.tenant { check(tenant, [route.pool], at: "\(key).tenant") }
+            if route.mostUrgent != nil, route.urgency != nil {
+                reading.complain(about: "\(key).most-urgent", "has no effect beside urgency, which is fixed", remedy: "remove one of the two")
             }
         }
     }

@@ -21,7 +21,7 @@ extension Configuration {
             "The addresses that callers connect to.")
         keys.optionalSection(
             "publisher", \.publisher, PublisherConfiguration.schema,
-            "Metrics and status over HTTP; recognised, and without effect until the publisher is part of Leasehold.")
+            "Metrics, health and a status page over HTTP; without this section nobody serves them.")
         keys.optionalSection(
             "asset-cache", \.assetCache, AssetCacheConfiguration.schema, "The cache of assets on this node: an S3 store of its own.")
         keys.value(
@@ -122,13 +122,6 @@ extension KubernetesConfiguration {
         keys.value(
             "doubt-for", \.doubtFor, .duration(atLeast: .zero, atMost: .seconds(3_600)), traits: .restart,
             "How long such a removal is held back before it is believed; 0 believes at once.")
-    }
-}
-
-extension PublisherConfiguration {
-    static let schema = Section(initial: PublisherConfiguration()) { keys in
-        keys.value(
-            "address", \.address, .address, traits: .restart, "Where the publisher listens; it clashes like a listener's.")
     }
 }
 

@@ -62,13 +62,6 @@ public struct KubernetesConfiguration: Hashable, Sendable {
     public init() {}
 }
 
-/// What tells the outside what is going on.
-public struct PublisherConfiguration: Hashable, Sendable {
-    public var address = ListenAddress.ip(.loopback(port: 9808))
-
-    public init() {}
-}
-
 /// What holds for every dispatcher, whatever the listener.
 public struct DispatcherConfiguration: Hashable, Sendable {
     /// Event loops, each with its own epoll set; the listeners are shared.

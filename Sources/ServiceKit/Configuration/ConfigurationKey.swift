@@ -5,6 +5,8 @@ struct Section<Root: Hashable & Sendable>: Sendable {
     /// What a section holds that says nothing: the source of every default.
     let initial: Root
     let keys: [Key<Root>]
+    /// What any other key means; nil is an error.
+    let named: NamedKeys<Root>?
 
     /// Keys that would do nothing beside the others, as paths from here: they are not printed.
     let inapplicable: @Sendable (Root) -> [String]
@@ -15,7 +17,11 @@ struct Section<Root: Hashable & Sendable>: Sendable {
         self.initial = initial
         self.inapplicable = inapplicable
         keys = table.keys
+        named = table.named
     }
+
+    /// The section's keys and what is below them.
+    var documentation: [ConfigurationKey] { keys.flatMap(\.documentation) + (named?.documentation ?? []) }
 
     /// Applies what the file says to `root`, which begins as ``initial`` or as what `defaults:` gave.
     ///
@@ -32,13 +38,17 @@ struct Section<Root: Hashable & Sendable>: Sendable {
         }
         let keys = onlyDefaults ? self.keys.filter { !$0.traits.contains(.individual) } : self.keys
         var refused = false
-        for (keyNode, _) in mapping {
+        for (keyNode, valueNode) in mapping {
             guard case .scalar(let scalar) = keyNode else {
                 reading.complain(at: keyNode.mark, path, Complaint("a key is \(keyNode.kindName)", remedy: "write a name and a colon"))
                 continue
             }
             if let key = keys.first(where: { $0.name == scalar.string }) {
                 refused = refused || key.traits.contains(.refused)
+            } else if let named, isNamed(scalar.string, valueNode) {
+                guard let name = ValueType<String>.name.read(keyNode, path, &reading) else { continue }
+                reading.marks["\(path).\(name)"] = valueNode.isAbsent ? keyNode.mark : valueNode.mark
+                named.read(valueNode, name, "\(path).\(name)", &root, &reading)
             } else {
                 complainAboutUnknown(scalar.string, among: keys, at: keyNode.mark, path, onlyDefaults, &reading)
                 refused = true
@@ -59,6 +69,12 @@ struct Section<Root: Hashable & Sendable>: Sendable {
                 reading.complain(at: node.mark, path, Complaint("has no \(key.name)", remedy: remedy))
             }
         }
+    }
+
+    /// Whether a key that the table does not have names an item: a single value beside a key that looks like it is a misspelt key.
+    private func isNamed(_ word: String, _ value: Node) -> Bool {
+        guard case .scalar = value else { return true }
+        return nearestWord(to: word, among: keys.map(\.name)) == nil
     }
 
     private func complainAboutUnknown(
@@ -87,7 +103,7 @@ struct Section<Root: Hashable & Sendable>: Sendable {
     /// What is in force, keys in the order of the table.
     func render(_ root: Root) -> ConfigurationValue {
         let entries = keys.compactMap { key in key.render(root).map { ConfigurationValue.Entry(key: key.name, value: $0) } }
-        return ConfigurationValue.mapping(entries).without(Set(inapplicable(root)))
+        return ConfigurationValue.mapping(entries + (named?.render(root) ?? [])).without(Set(inapplicable(root)))
     }
 }
 
@@ -122,6 +138,13 @@ struct Key<Root: Hashable & Sendable>: Sendable {
     let restartValues: @Sendable (_ root: Root, _ key: String) -> [(String, ConfigurationValue)]
 }
 
+/// Items of one kind that stand in a section under names of their own, beside its keys.
+struct NamedKeys<Root: Hashable & Sendable>: Sendable {
+    let read: @Sendable (_ node: Node, _ name: String, _ key: String, _ root: inout Root, _ reading: inout ConfigurationReading) -> Void
+    let render: @Sendable (Root) -> [ConfigurationValue.Entry]
+    let documentation: [ConfigurationKey]
+}
+
 /// One row of the configuration reference.
 public struct ConfigurationKey: Hashable, Sendable {
     /// `pools[].hold.timeout`.
@@ -153,6 +176,7 @@ public struct ConfigurationKey: Hashable, Sendable {
 struct KeyTable<Root: Hashable & Sendable> {
     let initial: Root
     var keys: [Key<Root>] = []
+    var named: NamedKeys<Root>?
 }
 
 extension KeyTable {
@@ -212,7 +236,7 @@ extension KeyTable {
             read: { node, key, root, reading in section.read(node, at: key, into: &root[keyPath: property], &reading) },
             render: { section.render($0[keyPath: property]) },
             documentation: [row(name, "section", traits, "", sentence)]
-                + section.keys.flatMap(\.documentation).map { $0.below(name, traits) },
+                + section.documentation.map { $0.below(name, traits) },
             restartValues: { root, key in section.restartValues(root[keyPath: property], key) })
         keys.append(key)
     }
@@ -232,7 +256,7 @@ extension KeyTable {
             },
             render: { $0[keyPath: property].map(section.render) },
             documentation: [row(name, "section", traits, "", sentence)]
-                + section.keys.flatMap(\.documentation).map { $0.below(name, traits) },
+                + section.documentation.map { $0.below(name, traits) },
             restartValues: { root, key in root[keyPath: property].map { section.restartValues($0, key) } ?? [] })
         keys.append(key)
     }
@@ -268,6 +292,22 @@ extension KeyTable {
         keys.append(key)
     }
 
+    /// Sections under names that the file chooses: every key that is none of the table's. `placeholder` stands for the name in the
+    /// reference. Printed in the order of the names.
+    mutating func namedSections<Item>(
+        _ placeholder: String, _ property: WritableKeyPath<Root, [String: Item]> & Sendable, _ section: Section<Item>, _ sentence: String
+    ) {
+        named = NamedKeys(
+            read: { node, name, key, root, reading in
+                section.read(node, at: key, into: &root[keyPath: property][name, default: section.initial], &reading)
+            },
+            render: { root in
+                root[keyPath: property].sorted { $0.key < $1.key }
+                    .map { ConfigurationValue.Entry(key: $0.key, value: section.render($0.value)) }
+            },
+            documentation: [row(placeholder, "section", [], "", sentence)] + section.documentation.map { $0.below(placeholder, []) })
+    }
+
     /// A list of sections, each beginning with `start`.
     mutating func sections<Item>(
         _ name: String, _ property: WritableKeyPath<Root, [Item]> & Sendable, _ section: Section<Item>, traits: KeyTraits = [],
@@ -297,7 +337,7 @@ extension KeyTable {
                 return items.isEmpty ? nil : .list(items.map(section.render))
             },
             documentation: [row(name, "list of sections", traits, "", sentence)]
-                + section.keys.flatMap(\.documentation).map { $0.below("\(name)[]", traits) },
+                + section.documentation.map { $0.below("\(name)[]", traits) },
             restartValues: { root, key in
                 // Their set and order count as well, where anything in them needs a restart.
                 let labels = root[keyPath: property].compactMap(label)

@@ -53,6 +53,15 @@ extension ListenerConfiguration {
             "upgrade", \.upgrade, .list(of: .token), traits: .http, "Upgrade tokens that are passed on to workers; others are removed.")
         keys.section("trust", \.trust, trustSchema, "Whose word counts.")
         keys.value(
+            "tenant-header", \.tenantHeader, .fieldName, traits: .http,
+            "The field that names a job's tenant; counts only of callers that are trusted in tenant, and is removed from others.")
+        keys.optional(
+            "tenant", \.tenant, .name, absent: "default",
+            "The tenant of what comes in here, where no trusted caller names one; every pool behind must have it.")
+        keys.optional(
+            "urgency", \.urgency, .urgency, absent: "the request's Priority, else 3",
+            "The urgency of what comes in here, 0 (first) to 7, whatever a request says.")
+        keys.value(
             "expose", \.expose, .list(of: .choice([("lease", .lease), ("timing", .timing), ("endpoint", .endpoint)])), traits: .http,
             "Which of Leasehold-Lease, Server-Timing and Leasehold-Endpoint callers see.")
         keys.section(
@@ -111,5 +120,10 @@ extension RouteConfiguration {
             "path", \.path, .routePath,
             "Whole segments: /a takes /a and /a/b, not /ab; the longest path that matches wins.")
         keys.value("pool", \.pool, .name, traits: .required, example: "browsers", "The pool's name.")
+        keys.optional("tenant", \.tenant, .name, absent: "the listener's", "The tenant of these requests, instead of the listener's.")
+        keys.optional(
+            "urgency", \.urgency, .urgency, absent: "the listener's", "The urgency of these requests, whatever they say, instead of the listener's.")
+        keys.optional(
+            "most-urgent", \.mostUrgent, .urgency, absent: "0", "No request here is more urgent than this, whoever is trusted in Priority.")
     }
 }

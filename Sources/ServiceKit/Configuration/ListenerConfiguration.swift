@@ -21,6 +21,12 @@ public struct ListenerConfiguration: Hashable, Sendable {
     /// Upgrade tokens passed on, in lower case.
     public var upgrade = ["websocket"]
     public var trust = Trust()
+    /// The field that names a job's tenant, in lower case.
+    public var tenantHeader = "leasehold-tenant"
+    /// The tenant of jobs that name none or may not; nil is the default one.
+    public var tenant: String?
+    /// The urgency of every job that comes in here, whatever it says; nil lets it say.
+    public var urgency: Urgency?
     public var expose: [Exposed] = [.lease, .timing]
     public var proxyProtocol = ProxyProtocol()
     /// SO_RCVBUF of accepted connections, bytes.
@@ -134,6 +140,12 @@ public struct RouteConfiguration: Hashable, Sendable {
     /// Whole segments: `/a` matches `/a` and `/a/b`, not `/ab`. Begins with `/`; no `/` at the end but for the root.
     public var path = "/"
     public var pool = ""
+    /// Instead of the listener's.
+    public var tenant: String?
+    /// Instead of the listener's.
+    public var urgency: Urgency?
+    /// No request is more urgent than this; nil is no cap.
+    public var mostUrgent: Urgency?
 
     public init() {}
 }

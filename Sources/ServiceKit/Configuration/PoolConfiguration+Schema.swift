@@ -27,12 +27,34 @@ extension PoolConfiguration {
                     "timeout", \.timeout, .duration(atLeast: .milliseconds(1)),
                     "How long a job may wait from arrival to lease; then 429.")
                 keys.optional(
-                    "no-endpoints", \.noEndpoints, .duration(atLeast: .zero), absent: "hold.timeout",
+                    "no-endpoints-timeout", \.noEndpoints, .duration(atLeast: .zero), absent: "hold.timeout",
                     inForce: { $0.noEndpoints ?? $0.timeout }, "The same while the pool has no endpoint; then 503.")
                 keys.value(
                     "max-queued", \.maxQueued, .count(0...10_000_000),
                     "Most jobs that wait; one more is answered 429 at once.")
             }, "Waiting for an endpoint.")
+        keys.section("tenants", \.tenants, tenantsSchema, "Whose jobs share the pool, each under its name; jobs of nobody named are default's.")
+        keys.section(
+            "queue", \.queue,
+            Section(initial: Queue()) { keys in
+                keys.value(
+                    "age-after", \.ageAfter, .duration(atLeast: .zero),
+                    "A job rises one urgency each time it has waited this long; 0 for never.")
+                keys.value(
+                    "shed", \.shed, .choice([("newest", .newest), ("oldest", .oldest)]),
+                    "Who is answered 429 when the queue is full: the job that comes, or the oldest of the least urgent if that one is no more urgent.")
+                keys.value("max-bytes", \.maxBytes, .sizeLimit, "Most bytes of request heads that wait; one more job is answered 429 at once.")
+            }, "The order of those who wait, and how much may wait.")
+        keys.section(
+            "affinity", \.affinity,
+            Section(initial: Affinity()) { keys in
+                keys.value(
+                    "wait", \.wait, .duration(atLeast: .zero, atMost: .seconds(3_600)),
+                    "How long a job waits for the endpoint that last served its Leasehold-Affinity key, before it takes any.")
+            }, "Giving a caller the endpoint that it had before.")
+        keys.value(
+            "reserve", \.reserve, .count(0...100_000),
+            "Free endpoints that are kept for jobs of urgency 0, and for other pools that share them.")
         keys.section(
             "dial", \.dial,
             Section(initial: Dial()) { keys in
@@ -75,6 +97,24 @@ extension PoolConfiguration {
         keys.optionalSection(
             "workers", \.workers, WorkersConfiguration.schema, traits: .individual,
             "Local workers, started and stopped by the scaler and merged with the source.")
+    }
+
+    private static let tenantsSchema = Section(initial: Tenants()) { keys in
+        keys.value(
+            "from", \.from, .choice([("header", .header), ("listener", .listener)]),
+            "Where a job's tenant comes from: the field of a caller that the listener trusts in it, or only what the listener or the route says.")
+        keys.section("default", \.standard, tenantSchema, "Jobs of no other tenant.")
+        keys.namedSections("NAME", \.named, tenantSchema, "One tenant, under the name that its jobs carry.")
+    }
+
+    private static let tenantSchema = Section(initial: TenantLimits()) { keys in
+        keys.value(
+            "weight", \.weight, .count(1...1_000),
+            "Its share of the endpoints beside the other tenants whose jobs of the same urgency wait.")
+        keys.optional("max-leased", \.maxLeased, .count(1...1_000_000), absent: "no limit", "Most endpoints that it has at once; more jobs wait.")
+        keys.optional(
+            "max-queued", \.maxQueued, .count(0...10_000_000), absent: "hold.max-queued",
+            "Most of its jobs that wait; one more is answered 429 at once.")
     }
 
     private static let healthSchema = Section(initial: Health()) { keys in

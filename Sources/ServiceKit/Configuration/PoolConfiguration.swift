@@ -24,6 +24,11 @@ public struct PoolConfiguration: Hashable, Sendable {
     /// How long a worker may go on with a job whose caller is gone; then it is cut and quarantined.
     public var abandon = Duration.seconds(30)
     public var workers: WorkersConfiguration?
+    public var tenants = Tenants()
+    public var queue = Queue()
+    public var affinity = Affinity()
+    /// Free endpoints that only jobs of urgency 0 may take.
+    public var reserve = 0
 
     public init() {}
 
@@ -47,6 +52,13 @@ public struct PoolConfiguration: Hashable, Sendable {
         policy.health = health.map { PoolPolicy.Health(path: $0.path, interval: $0.interval, timeout: $0.timeout) }
         policy.dialBy = dial.by
         policy.abandon = abandon
+        policy.tenants = [tenants.standard.policy(named: "default")]
+        policy.tenants += tenants.named.sorted { $0.key < $1.key }.map { $0.value.policy(named: $0.key) }
+        policy.ageAfter = queue.ageAfter
+        policy.shed = queue.shed
+        policy.maxBytes = queue.maxBytes
+        policy.affinityWait = affinity.wait
+        policy.reserve = reserve
         return policy
     }
 
@@ -61,6 +73,49 @@ public struct PoolConfiguration: Hashable, Sendable {
         /// The same while the pool has no endpoint; nil means ``timeout``.
         public var noEndpoints: Duration?
         public var maxQueued = 10_000
+    }
+
+    /// Whose jobs share the pool.
+    public struct Tenants: Hashable, Sendable {
+        /// Most that can be named.
+        static let most = 1_000
+        public var from = TenantSource.header
+        /// For every job of no configured tenant.
+        public var standard = TenantLimits()
+        public var named: [String: TenantLimits] = [:]
+    }
+
+    /// Where a job's tenant comes from.
+    public enum TenantSource: CaseIterable, Hashable, Sendable {
+        /// The caller's own field, where the caller is trusted in it; else as for ``listener``.
+        case header
+        /// The listener's or the route's `tenant`; what the caller says counts for nothing.
+        case listener
+    }
+
+    /// One tenant's share and bounds; nil is no bound.
+    public struct TenantLimits: Hashable, Sendable {
+        public var weight = 1
+        public var maxLeased: Int?
+        public var maxQueued: Int?
+
+        func policy(named name: String) -> PoolPolicy.Tenant {
+            PoolPolicy.Tenant(name: name, weight: weight, maxLeased: maxLeased, maxQueued: maxQueued)
+        }
+    }
+
+    /// The order and the size of the queue.
+    public struct Queue: Hashable, Sendable {
+        /// Zero is off.
+        public var ageAfter = Duration.seconds(30)
+        public var shed = PoolPolicy.Shed.newest
+        /// Bytes of heads that wait; nil is off.
+        public var maxBytes: Int? = 64 << 20
+    }
+
+    /// Endpoints that a caller has been at before.
+    public struct Affinity: Hashable, Sendable {
+        public var wait = Duration.seconds(2)
     }
 
     /// Connecting to an endpoint.

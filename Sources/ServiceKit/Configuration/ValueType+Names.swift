@@ -73,6 +73,31 @@ extension ValueType where Value == String {
     }
 }
 
+extension ValueType where Value == String {
+    /// The name of a field that means nothing to HTTP or to us, but for our own tenant's; in lower case.
+    static var fieldName: ValueType {
+        .scalar(
+            "field name",
+            parse: { (text, _) throws(Complaint) in
+                let name = text.lowercased()
+                let isValid = !name.isEmpty && name.utf8.count <= 64 && name.utf8.allSatisfy { isAlphanumeric($0) || "-_".utf8.contains($0) }
+                guard isValid else { throw Complaint("\(quoted(text)) is not a field name", remedy: "write a name like X-Tenant") }
+                let folded = String(name.map { $0 == "_" ? "-" : $0 })
+                let taken =
+                    fieldsWithMeaning.contains(folded) || folded.hasPrefix("x-forwarded-")
+                    || (folded.hasPrefix("leasehold-") && name != "leasehold-tenant")
+                if taken { throw Complaint("\(quoted(text)) means something else", remedy: "use a name of its own, like X-Tenant") }
+                return name
+            },
+            render: { .text($0) })
+    }
+}
+
+private let fieldsWithMeaning: Set<String> = [
+    "connection", "content-length", "expect", "forwarded", "host", "http2-settings", "keep-alive", "prefer", "priority", "proxy-connection",
+    "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade",
+]
+
 extension ValueType where Value == ServiceName {
     static var service: ValueType {
         .scalar(

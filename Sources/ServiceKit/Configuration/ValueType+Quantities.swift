@@ -68,6 +68,20 @@ extension ValueType where Value == Int {
     }
 }
 
+extension ValueType where Value == Urgency {
+    /// RFC 9218.
+    static var urgency: ValueType {
+        .scalar(
+            "0 to 7",
+            parse: { (text, _) throws(Complaint) in
+                let count = try parseCount(text, 0...7)
+                guard let urgency = Urgency(rawValue: UInt8(count)) else { throw Complaint("\(count) is no urgency", remedy: "write 0 to 7") }
+                return urgency
+            },
+            render: { .number(Int($0.rawValue)) })
+    }
+}
+
 extension ValueType where Value == Int? {
     /// A bound that 0 switches off.
     static var sizeLimit: ValueType {

@@ -48,7 +48,7 @@ extension ControlRequest {
     var changesSomething: Bool {
         switch self {
         case .show: false
-        case .drain, .undrain, .quarantine, .pause, .resume: true
+        case .drain, .drainIdle, .undrain, .quarantine, .pause, .resume: true
         case .assets(let order, _): !["stats", "list", "history", "get"].contains(order)
         }
     }

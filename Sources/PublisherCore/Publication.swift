@@ -1,0 +1,234 @@
+import Model
+import Wire
+
+/// The machine of leasehold-publisher: all that is known of all processes at one moment.
+///
+/// A value: the loop that hears keeps one and hands copies to those who answer. What is not known any more is kept with its age and never
+/// becomes 0: see ``Pool/age(at:)`` and ``Process/age(at:)``.
+public struct Publication: Sendable {
+    /// Of the publisher itself.
+    public var version: String
+    /// In configured order.
+    public private(set) var pools: [Pool] = []
+    /// Those whose vitals are listened to, in the order of ``init(version:processes:pools:at:)``.
+    public private(set) var processes: [Process]
+    /// The newest last; at most ``Limits/events``.
+    public private(set) var events: [Event] = []
+    public private(set) var source = Source()
+    public private(set) var stateEdge: Standing
+    /// Series that were told beyond ``Limits/series``.
+    public private(set) var seriesDropped: UInt64 = 0
+
+    private var places: [PoolID: Int] = [:]
+    /// Pools told since the state edge came up, until the snapshot is whole.
+    private var told: Set<PoolID> = []
+    /// When the publisher started.
+    public let began: Instant
+
+    /// What one outside process can make this one keep.
+    public enum Limits {
+        /// Series of one process.
+        public static let series = Bounds.vitalsSeries
+        public static let events = 200
+    }
+
+    /// What is known of a link.
+    public enum Standing: Sendable, Hashable {
+        /// Never heard of since the publisher's start.
+        case never
+        /// Up and told whole.
+        case up
+        /// Connected, and not told whole yet.
+        case incomplete
+        /// Lost at that moment; what it said is kept.
+        case lost(Instant)
+    }
+
+    public struct Pool: Sendable, Hashable {
+        public var name: String
+        /// Nil until the pool-keeper has told it once.
+        public var state: PoolState?
+        /// When it was last told, or confirmed by a whole snapshot.
+        public var heard = Instant.zero
+        /// The pool-keeper does not know it any more.
+        public var isGone = false
+    }
+
+    public struct Source: Sendable, Hashable {
+        public var standing = Standing.never
+        public var health: SourceHealth?
+        public var heard = Instant.zero
+    }
+
+    /// Something that a process's journal was told.
+    public struct Event: Sendable, Hashable {
+        public var number: UInt64
+        public var process: String
+        public var at: Instant
+        public var event: VitalsEvent
+    }
+
+    /// Endpoint by endpoint, as it was told last; empty while nobody looks.
+    public private(set) var cells: [PoolID: Cells] = [:]
+    private var cellVersion: UInt64 = 0
+    private var eventCount: UInt64 = 0
+
+    public init(version: String, processes: [String], pools: [PoolPolicyName], at now: Instant) {
+        self.version = version
+        self.processes = processes.map { Process(name: $0) }
+        stateEdge = .never
+        began = now
+        configure(pools)
+    }
+
+    /// A pool's name and what it hashes to.
+    public struct PoolPolicyName: Sendable, Hashable {
+        public var id: PoolID
+        public var name: String
+        public init(name: String) {
+            id = PoolID(name: name)
+            self.name = name
+        }
+    }
+
+    /// The configuration was read: what is known of pools that stay is kept.
+    public mutating func configure(_ names: [PoolPolicyName]) {
+        let old = Dictionary(pools.map { (PoolID(name: $0.name), $0) }, uniquingKeysWith: { $1 })
+        pools = names.map { old[$0.id] ?? Pool(name: $0.name) }
+        places = Dictionary(names.enumerated().map { ($1.id, $0) }, uniquingKeysWith: { $1 })
+    }
+
+    // MARK: The state edge
+
+    public mutating func stateUp() {
+        stateEdge = .incomplete
+        told = []
+    }
+
+    public mutating func stateDown(at now: Instant) {
+        switch stateEdge {
+        case .up, .incomplete: stateEdge = .lost(now)
+        case .never, .lost: break
+        }
+    }
+
+    public mutating func heard(_ message: StateMessage, at now: Instant) {
+        switch message {
+        case .pool(let state):
+            guard let place = places[state.pool] else { return }  // of a configuration that one of us has not read yet
+            pools[place].state = state
+            pools[place].heard = now
+            pools[place].isGone = false
+            told.insert(state.pool)
+        case .poolGone(let pool):
+            guard let place = places[pool] else { return }
+            pools[place].isGone = true
+        case .snapshotEnd:
+            stateEdge = .up
+            for (id, place) in places where !told.contains(id) { pools[place].isGone = pools[place].state != nil }
+        case .cells(let pool, let total, let states):
+            guard places[pool] != nil else { return }
+            cellVersion += 1
+            cells[pool] = Cells(total: total, states: states, version: cellVersion)
+        }
+    }
+
+    /// Nobody looks any more.
+    public mutating func forgetCells() { cells = [:] }
+
+    /// How old what is known of the pools is: zero while the pool-keeper tells every change.
+    public func stateAge(at now: Instant) -> Duration? {
+        switch stateEdge {
+        case .up: .zero
+        case .lost(let since): max(.zero, now - since)
+        case .incomplete, .never: nil
+        }
+    }
+
+    public func pool(named name: String) -> Pool? { pools.first { $0.name == name } }
+    public func pool(_ id: PoolID) -> Pool? { places[id].map { pools[$0] } }
+
+    /// Jobs that the dispatcher answered itself since it started, over all pools.
+    public var refusals: Double {
+        processes.reduce(0) { sum, process in
+            process.series(of: .refused).reduce(sum) { sum, one in
+                switch one.value {
+                case .number(let value): sum + value
+                case .histogram: sum
+                }
+            }
+        }
+    }
+
+    // MARK: The endpoints edge
+
+    public mutating func sourceUp() { source.standing = .incomplete }
+
+    public mutating func sourceDown(at now: Instant) {
+        switch source.standing {
+        case .up, .incomplete: source.standing = .lost(now)
+        case .never, .lost: break
+        }
+    }
+
+    public mutating func heard(_ message: EndpointsMessage, at now: Instant) {
+        switch message {
+        case .source(let health):
+            source.health = health
+            source.heard = now
+        case .snapshotEnd: source.standing = .up
+        case .snapshotBegin, .upsert, .remove, .propagated: break
+        }
+    }
+
+    /// Since the source was last known to be whole; nil when nobody ever said.
+    public func sourceAge(at now: Instant) -> Duration? {
+        guard let health = source.health else { return nil }
+        switch (health.state, source.standing) {
+        case (.live, .up), (.live, .incomplete): return health.age
+        case (.live, .lost), (.live, .never), (.stale, _), (.unknown, _): return health.age + max(.zero, now - source.heard)
+        }
+    }
+
+    // MARK: Vitals
+
+    /// A link to a process is up; `instance` tells a restart from a reconnect.
+    public mutating func vitalsUp(_ name: String, instance: UInt64, at now: Instant) {
+        guard let place = processes.firstIndex(where: { $0.name == name }) else { return }
+        processes[place].up(instance, at: now)
+    }
+
+    public mutating func vitalsDown(_ name: String, at now: Instant) {
+        guard let place = processes.firstIndex(where: { $0.name == name }) else { return }
+        processes[place].down(at: now)
+    }
+
+    /// All but job ends, which are nothing to keep.
+    public mutating func heard(_ message: VitalsMessage, from name: String, at now: Instant) {
+        guard let place = processes.firstIndex(where: { $0.name == name }) else { return }
+        switch message {
+        case .begin(let uptime): processes[place].began(uptime: uptime, at: now)
+        case .number(let metric, let labels, let value):
+            if !processes[place].add(Series(metric: metric, labels: labels, value: .number(value))) { seriesDropped += 1 }
+        case .histogram(let metric, let labels, let histogram):
+            if !processes[place].add(Series(metric: metric, labels: labels, value: .histogram(histogram))) { seriesDropped += 1 }
+        case .end: processes[place].ended(at: now)
+        case .event(let event): note(event, from: name, at: now)
+        case .job: break
+        }
+    }
+
+    private mutating func note(_ event: VitalsEvent, from name: String, at now: Instant) {
+        let at = now - event.age
+        // After a reconnect a process tells its last events again.
+        let isKnown = events.contains { $0.process == name && $0.event.text == event.text && $0.event.facts == event.facts && near($0.at, at) }
+        guard !isKnown else { return }
+        eventCount += 1
+        let place = events.lastIndex { $0.at <= at }.map { $0 + 1 } ?? 0
+        events.insert(Event(number: eventCount, process: name, at: at, event: event), at: place)
+        if events.count > Limits.events { events.removeFirst() }
+    }
+
+    /// Ages are told in microseconds and take a moment on their way.
+    private func near(_ a: Instant, _ b: Instant) -> Bool { abs((a - b).nanoseconds) < 500_000_000 }
+}
