@@ -126,7 +126,7 @@ struct TopScreen {
         let shown = chosen.dropFirst(first).prefix(room)
 
         var table = Table(Self.titles(order), rows: shown.map { row($0, now) })
-        if columns < 100 { table = table.without(columns: columns < 70 ? 5..<10 : 6..<8) }
+        if columns < 100 { table = table.without(columns: columns < 76 ? [6, 7, 9, 10] : [6, 7]) }
         let body = table.render(coloured: coloured).split(separator: "\n").map(String.init)
         var out = [head(now, coloured), sums(chosen)]
         out += body
@@ -214,7 +214,7 @@ struct TopScreen {
 
 extension Table {
     /// For narrow terminals.
-    fileprivate func without(columns: Range<Int>) -> Table {
+    fileprivate func without(columns: Set<Int>) -> Table {
         func kept<Item>(_ list: [Item]) -> [Item] { list.enumerated().filter { !columns.contains($0.offset) }.map(\.element) }
         return Table(kept(titles), rows: rows.map { kept($0) })
     }
