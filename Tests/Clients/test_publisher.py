@@ -6,7 +6,10 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -151,6 +154,47 @@ class NobodyWaitsForThePublisher(unittest.TestCase):
         self.assertEqual(failed, [])
         self.assertGreater(len(done), 100)
         station.until("it is ready again", lambda: station.get("/readyz")[0] == 200)
+
+
+@unittest.skipUnless(shutil.which("openssl"), "no openssl (scripts/bootstrap test installs it)")
+class OverTLS(unittest.TestCase):
+    def certificate(self, home, name):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+             "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", home / "new.key", "-out", home / "new.crt"], check=True, capture_output=True)
+        (home / "new.key").rename(home / "tls.key")
+        (home / "new.crt").rename(home / "tls.crt")
+
+    def test_a_certificate_is_served_and_read_again_when_it_changes(self):
+        home = pathlib.Path(tempfile.mkdtemp(prefix="tls-"))
+        self.addCleanup(shutil.rmtree, home)
+        self.certificate(home, "first")
+        station = Station(more=f"  tls: {{ certificate: {home}/tls.crt, key: {home}/tls.key }}\n", scheme="https")
+        self.addCleanup(station.stop)
+        port = int(station.publisher.rsplit(":", 1)[1])
+
+        def subject():
+            context = ssl.create_default_context(cafile=str(home / "tls.crt"))
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as raw, context.wrap_socket(raw, server_hostname="127.0.0.1") as secured:
+                return secured.getpeercert()["subject"][0][0][1]
+
+        self.assertEqual(subject(), "first")
+        status, _, text = station.get("/metrics")
+        self.assertEqual(status, 200)
+        self.assertIn("leasehold_process_up", text)
+
+        def is_new():
+            try:
+                return subject() == "second"
+            except ssl.SSLError:
+                return False
+
+        self.certificate(home, "second")
+        station.until("the new certificate is served", is_new)
+        # One that cannot be read leaves the old one in force.
+        (home / "tls.crt").write_text("nonsense")
+        station.until("it was noticed", lambda: "old one stays in force" in (station.home / "log").read_text() or not station.get("/healthz"))
+        self.assertEqual(station.get("/healthz")[0], 200)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ final class ScalerProcess: Process {
                 switch message {
                 case .pool(let state): if state.pool == pool.id { tell(.poolState(state)) }
                 case .poolGone(let pool): tell(.poolGone(pool))
-                case .snapshotEnd: break
+                case .snapshotEnd, .cells: break
                 }
             }
         } else if end === scaling.end {
