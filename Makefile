@@ -80,8 +80,8 @@ bench: ## measure against HAProxy in the same run: table here, JSON in bench-res
 	swift build $(BUILD_FLAGS)
 	python3 Benchmarks/bench.py $(BENCH_FLAGS)
 
-docs: ## rewrite the tables of keys in docs/configuration.md from the code
-	LEASEHOLD_RECORD=1 swift test --filter ConfigurationReference
+docs: ## rewrite the tables of keys and of metrics in docs/ from the code
+	LEASEHOLD_RECORD=1 swift test --filter 'ConfigurationReference|MetricReference'
 
 fuzz: ## feed mutated bytes to the parsers and codecs (libFuzzer)
 	@scripts/bootstrap build
