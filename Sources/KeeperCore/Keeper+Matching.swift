@@ -17,12 +17,15 @@ extension Keeper {
 
     /// Gives free endpoints to waiting tickets. Where pools share endpoints, the more urgent goes first, then the earlier.
     mutating func match(at now: Instant, _ actions: inout [Action]) {
-        for p in touched { pools[p].queue.setTimes(pools[p].times, tickets, at: now) }
+        for i in touched.indices {
+            let p = touched[i]
+            pools[p].queue.setTimes(pools[p].times, tickets, at: now)
+        }
         if isRecovering { return }
         while true {
             var best: Choice?
-            for p in touched {
-                guard let choice = choice(of: p, at: now) else { continue }
+            for i in touched.indices {
+                guard let choice = choice(of: touched[i], at: now) else { continue }
                 if let other = best, !isBefore(choice, other) { continue }
                 best = choice
                 if touched.count == 1 { break }
@@ -38,11 +41,13 @@ extension Keeper {
     }
 
     /// The order between tickets of different pools: shares mean nothing there.
-    private func isBefore(_ a: Choice, _ b: Choice) -> Bool {
+    private mutating func isBefore(_ a: Choice, _ b: Choice) -> Bool {
         a.level != b.level ? a.level < b.level : tickets[a.ticket].order < tickets[b.ticket].order
     }
 
-    func choice(of p: Slot, at now: Instant) -> Choice? {
+    /// The pool's first in line and the place that it is to have. It changes nothing: called on a machine that is being changed, a method that
+    /// only reads is handed a copy of it by the compiler, a reference count for each table.
+    mutating func choice(of p: Slot, at now: Instant) -> Choice? {
         guard canGrant(p) else { return nil }
         let isAtReserve = pools[p].isAtReserve
         var best: Choice?
@@ -51,12 +56,13 @@ extension Keeper {
                 ticket: front.ticket, member: endpoint(for: front.ticket, in: p), level: front.level, share: front.share, start: front.start,
                 isAffine: false)
         }
+        if pools[p].wanted.isEmpty { return best }
         for m in pools[p].wanted { chooseAmongAffine(m, p, isAtReserve, at: now, &best) }
         return best
     }
 
     /// Looks at the tickets that wait for this one place, of which there are few.
-    private func chooseAmongAffine(_ m: Slot, _ p: Slot, _ isAtReserve: Bool, at now: Instant, _ best: inout Choice?) {
+    private mutating func chooseAmongAffine(_ m: Slot, _ p: Slot, _ isAtReserve: Bool, at now: Instant, _ best: inout Choice?) {
         var t = pools[p].waits[m]?.head ?? .null
         while t != .null {
             let share = Int(tickets[t].share)
@@ -71,14 +77,14 @@ extension Keeper {
     }
 
     /// The order inside a pool.
-    private func isEarlier(_ a: Choice, _ b: Choice) -> Bool {
+    private mutating func isEarlier(_ a: Choice, _ b: Choice) -> Bool {
         if a.level != b.level { return a.level < b.level }
         if a.share != b.share, a.start != b.start { return a.start < b.start }
         return tickets[a.ticket].order < tickets[b.ticket].order
     }
 
     /// The free place that a ticket is to have: the one that served its affinity key last, or the next.
-    private func endpoint(for t: Slot, in p: Slot) -> Slot {
+    private mutating func endpoint(for t: Slot, in p: Slot) -> Slot {
         if tickets[t].hasAffinity, let affinity = tickets.affinities[t] {
             let m = remembered(affinity.hash, in: p)
             if m != .null, members[m].state == .free { return m }
