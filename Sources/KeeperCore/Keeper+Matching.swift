@@ -26,9 +26,12 @@ extension Keeper {
             var best: Choice?
             for i in touched.indices {
                 guard let choice = choice(of: touched[i], at: now) else { continue }
+                if touched.count == 1 {
+                    best = choice
+                    break
+                }
                 if let other = best, !isBefore(choice, other) { continue }
                 best = choice
-                if touched.count == 1 { break }
             }
             guard let best else { return }
             take(best, at: now, &actions)
@@ -36,6 +39,7 @@ extension Keeper {
     }
 
     /// Whether endpoints of this pool are granted at all, and one is free.
+    @inline(__always)
     func canGrant(_ p: Slot) -> Bool {
         pools[p].hasFree && pools[p].isConfigured && !pools[p].state.isPaused && !isRecovering
     }
@@ -47,6 +51,7 @@ extension Keeper {
 
     /// The pool's first in line and the place that it is to have. It changes nothing: called on a machine that is being changed, a method that
     /// only reads is handed a copy of it by the compiler, a reference count for each table.
+    @inline(__always)
     mutating func choice(of p: Slot, at now: Instant) -> Choice? {
         guard canGrant(p) else { return nil }
         let isAtReserve = pools[p].isAtReserve
@@ -84,6 +89,7 @@ extension Keeper {
     }
 
     /// The free place that a ticket is to have: the one that served its affinity key last, or the next.
+    @inline(__always)
     private mutating func endpoint(for t: Slot, in p: Slot) -> Slot {
         if tickets[t].hasAffinity, let affinity = tickets.affinities[t] {
             let m = remembered(affinity.hash, in: p)
@@ -106,6 +112,7 @@ extension Keeper {
 
     /// The place that a ticket which has just come can have at once; `Slot.null` for none. Where an endpoint is free, nobody waits who could
     /// have it, so whoever comes and may have it is first in line.
+    @inline(__always)
     func offer(_ p: Slot, _ share: Int, _ urgency: Urgency, since arrival: Instant, _ affinity: UInt64?, until: Instant, at now: Instant) -> Slot {
         guard canGrant(p), !pools[p].queue.shares[share].isCapped else { return .null }
         if pools[p].isAtReserve, pools[p].queue.level(urgency, since: arrival, at: now) > 0 { return .null }

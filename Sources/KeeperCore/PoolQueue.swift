@@ -96,13 +96,18 @@ struct PoolQueue: Sendable {
     /// The tenant with that id, or the default one. O(1).
     func share(of tenant: TenantID) -> Int { max(0, Int(slots[tenant.rawValue])) }
 
+    @inline(__always)
     mutating func countTicket(_ share: Int, by change: UInt32) { shares[share].queued &+= change }
 
     /// Counts a lease in or out; a tenant that reaches its cap is passed over until it is below it again.
+    @inline(__always)
     mutating func countLease(_ share: Int, by change: UInt32) {
         shares[share].leased &+= change
         let isCapped = shares[share].leased >= shares[share].maxLeased
-        guard isCapped != shares[share].isCapped else { return }
+        if isCapped != shares[share].isCapped { cap(share, isCapped) }
+    }
+
+    private mutating func cap(_ share: Int, _ isCapped: Bool) {
         shares[share].isCapped = isCapped
         for level in 0..<8 where shares[share].heads[level] != 0 { weigh(share, level) }
     }
@@ -170,6 +175,7 @@ struct PoolQueue: Sendable {
     }
 
     /// Whether the ticket is the first of its class's two queues.
+    @inline(__always)
     private func isFirst(_ t: Slot, _ c: Int, _ tickets: borrowing Tickets) -> Bool {
         tickets[t].hasOwnBudget ? classes[c].own.first(tickets) == t : classes[c].standard.first(tickets) == t
     }
@@ -177,6 +183,7 @@ struct PoolQueue: Sendable {
     // MARK: Order
 
     /// The effective urgency of a ticket. It rises when it has waited for `age-after`, and again each time that it has.
+    @inline(__always)
     func level(_ urgency: Urgency, since arrival: Instant, at now: Instant) -> Int {
         let waited = now.nanoseconds - arrival.nanoseconds
         if waited < times.ageAfter || times.ageAfter <= 0 { return Int(urgency.rawValue) }
@@ -292,6 +299,7 @@ struct PoolQueue: Sendable {
     // MARK: Time
 
     /// The first ticket of a class whose budget ends, its own apart, and when.
+    @inline(__always)
     private func expiry(of c: Int, _ tickets: borrowing Tickets) -> (ticket: Slot, at: Instant) {
         var earliest: (ticket: Slot, at: Instant) = (.null, .never)
         let first = classes[c].standard.first(tickets)
@@ -303,6 +311,7 @@ struct PoolQueue: Sendable {
     }
 
     /// The next moment at which a budget ends, or, where `withRises`, at which the first ticket of a class rises. O(1).
+    @inline(__always)
     func deadline(_ tickets: borrowing Tickets, withRises: Bool, at now: Instant) -> Instant {
         let own = ownDeadlines.first.map { Instant(nanoseconds: $0.key) } ?? .never
         guard sole >= 0 else { return clock.earliest == Self.undue ? own : min(own, clock.earliest) }
@@ -329,8 +338,12 @@ struct PoolQueue: Sendable {
     }
 
     /// Takes new durations; O(classes) where they differ.
+    @inline(__always)
     mutating func setTimes(_ times: Times, _ tickets: borrowing Tickets, at now: Instant) {
-        guard times != self.times else { return }
+        if times != self.times { takeTimes(times, tickets, at: now) }
+    }
+
+    private mutating func takeTimes(_ times: Times, _ tickets: borrowing Tickets, at now: Instant) {
         self.times = times
         if sole >= 0 { return }
         for c in classes.indices where !classes[c].isEmpty { look(at: c, tickets, now) }
