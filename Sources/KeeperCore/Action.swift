@@ -57,6 +57,10 @@ extension Keeper {
         public static let ticketsPerDispatcher = 1_000_000
         /// Beyond it, drained endpoints that no source names are forgotten.
         public static let drained = 10_000
+        /// Affinity keys that a pool remembers the endpoint of.
+        public static let affinities = 10_000
+        /// Tickets that wait for one endpoint by their affinity; the next one takes any.
+        public static let affinityWaits = 64
     }
 }
 
@@ -95,6 +99,14 @@ public enum Notice: Sendable, Hashable {
         case holderDied
         /// The holder has connected again, or its successor has, and did not assert it.
         case unaccounted
+
+        /// Whether no worker has had anything of the job.
+        var isUnserved: Bool {
+            switch self {
+            case .released(.unused), .dialFailed: true
+            case .released, .holderDied, .unaccounted: false
+            }
+        }
 
         /// Whether its holder said how it ended.
         var isAccounted: Bool {

@@ -68,6 +68,8 @@ struct Member: Sendable {
     var state: EndpointState?
     var list = FreeList.none
     var isIdle = false
+    /// Tickets wait for it by their affinity.
+    var isWanted = false
     /// Its source names it no more.
     var isGone: Bool
     /// Gone, and counted nowhere any more: the endpoint is still named on this host by another pool, so that whoever is named at this

@@ -84,7 +84,7 @@ extension Keeper {
         dispatchers[d].phase = .away
         var t = dispatchers[d].tickets.head
         while t != .null {
-            suspend(t)
+            suspend(t, at: now)
             t = tickets.ownerLinks[Int(t)].next
         }
     }
@@ -119,6 +119,7 @@ extension Keeper {
             latest = asserted.lease
         }
         let p = poolSlot(asserted.pool)
+        let share = pools[p].queue.share(of: asserted.tenant)
         var e = endpointSlots[asserted.endpoint] ?? .null
         if e == .null {
             e = addEndpoint(asserted.endpoint)
@@ -137,7 +138,7 @@ extension Keeper {
         add(
             LeaseRecord(
                 id: asserted.lease, pool: p, endpoint: e, dispatcher: d, told: dispatchers[d].assertion, isEnding: asserted.isEnding,
-                isProbe: asserted.isProbe, since: now - asserted.age))
+                isProbe: asserted.isProbe, since: now - asserted.age, share: UInt16(truncatingIfNeeded: share)))
         // Not before the lease is counted: a place that is gone and without one is dropped.
         if isGhost { claim(asserted.address, e, at: now) }
         inherit(e, p, at: now, &actions)
@@ -163,9 +164,7 @@ extension Keeper {
             if tickets[t].told == assertion {
                 resume(t, at: now, &actions)
             } else {
-                let (pool, arrival) = (pools[tickets[t].pool].policy.id, tickets[t].arrival)
-                forget(t)
-                actions.append(.notice(.gone(pool, held: now - arrival)))
+                gone(t, at: now, &actions)
             }
         }
         recoverIfComplete(at: now, &actions)

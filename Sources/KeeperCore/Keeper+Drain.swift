@@ -131,11 +131,7 @@ extension Keeper {
 
     /// Refuses every ticket in the pool's queue, first come first; O(n).
     mutating func refuseAll(_ p: Slot, at now: Instant, _ actions: inout [Action]) {
-        while true {
-            let t = pools[p].first(tickets)
-            if t == .null { return }
-            refuseWaiting(t, at: now, &actions)
-        }
+        for t in waiting(in: p) { refuseWaiting(t, at: now, &actions) }
     }
 
     /// Endpoints that a person means: by UID, id, name, address and port, or address. Each once; O(n).

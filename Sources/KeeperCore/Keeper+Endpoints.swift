@@ -45,6 +45,7 @@ extension Keeper {
                 if let state { pools[p].count(state, isLocal: members[m].isLocal, by: 1) }
                 members[m].state = state
                 touch(p)
+                if members[m].isWanted { wantedMoved(m, state, at: now) }
             }
             if state == .free {
                 if old != .free || place == .used { list(m, place) }

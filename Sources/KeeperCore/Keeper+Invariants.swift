@@ -124,17 +124,13 @@ extension Keeper {
         }
         counted.leases = pool.state.leases
         counted.queued = pool.state.queued
+        counted.queuedByUrgency = pool.state.queuedByUrgency
         counted.isPaused = pool.state.isPaused
         precondition(counted == pool.state, "a pool's endpoints are miscounted")
         precondition(existing == pool.existing, "a pool's existing endpoints are miscounted")
         precondition(
             pool.free.slots(freeLinks).count + pool.avoided.slots(freeLinks).count == listed, "a pool's free lists are broken")
-        precondition(!canGrant(p) || pool.first(tickets) == .null, "an endpoint is idle while a ticket waits for it")
-        precondition(budgets.deadline(of: p) == pool.earliestDeadline(tickets).at, "a budget has no timer")
-        let queued = pool.standard.slots(tickets) + pool.own.slots(tickets)
-        precondition(queued.allSatisfy { tickets[$0].place != .suspended && tickets[$0].pool == p }, "a queue holds another's ticket")
-        if let first = queued.min(by: { tickets[$0].order < tickets[$1].order }) {
-            precondition(pool.first(tickets) == first, "the oldest ticket is not first")
-        }
+        precondition(budgets.deadline(of: p) == deadline(of: p), "a wait has no timer")
+        checkQueue(p)
     }
 }

@@ -6,24 +6,25 @@ import Wire
 extension Keeper {
     /// Gives the member's endpoint to a ticket whose dispatcher is up.
     mutating func grant(
-        _ m: Slot, to ticket: TicketID, of d: Slot, arrival: Instant, at now: Instant, _ actions: inout [Action]
+        _ m: Slot, to job: JobPlace, of d: Slot, share: Int, charged level: Int, affinity: UInt64?, at now: Instant, _ actions: inout [Action]
     ) {
         guard let link = dispatchers[d].link else { preconditionFailure("a dispatcher without a link was granted a lease") }
         let (p, e) = (members[m].pool, members[m].endpoint)
-        let id = open(e, p, d, for: JobPlace(ticket: ticket, arrival: arrival), at: now)
+        let id = open(e, p, d, for: job, share: share, charged: level, at: now)
         let grant = Grant(
-            ticket: ticket, lease: id, pool: pools[p].policy.id, endpoint: endpoints[e].id, address: members[m].address,
+            ticket: job.ticket, lease: id, pool: pools[p].policy.id, endpoint: endpoints[e].id, address: members[m].address,
             alternate: members[m].alternate, dialBy: pools[p].dialBy)
+        if let affinity { pools[p].affinities.remember(affinity, grant.endpoint) }
         actions.append(.reply(link, .grant(grant)))
-        actions.append(.notice(.granted(id, grant.pool, grant.endpoint, held: now - arrival)))
+        actions.append(.notice(.granted(id, grant.pool, grant.endpoint, held: now - job.arrival)))
     }
 
     /// A new lease with the next token; without a job it is a probe.
-    mutating func open(_ e: Slot, _ p: Slot, _ d: Slot, for job: JobPlace?, at now: Instant) -> LeaseID {
+    mutating func open(_ e: Slot, _ p: Slot, _ d: Slot, for job: JobPlace?, share: Int = 0, charged level: Int = -1, at now: Instant) -> LeaseID {
         latest.counter += 1
         let record = LeaseRecord(
             id: latest, pool: p, endpoint: e, dispatcher: d, told: dispatchers[d].assertion, isProbe: job == nil, since: now,
-            job: job)
+            job: job, share: UInt16(truncatingIfNeeded: share), charged: Int8(truncatingIfNeeded: level))
         add(record)
         move(e, .used, at: now)
         return record.id
@@ -41,8 +42,14 @@ extension Keeper {
         dispatchers[record.dispatcher].leases.append(l, &leaseLinks)
         endpoints[record.endpoint].used += 1
         if record.isEnding { endpoints[record.endpoint].ending += 1 }
-        if record.isProbe { endpoints[record.endpoint].probes += 1 } else { pools[record.pool].state.leases &+= 1 }
+        if record.isProbe { endpoints[record.endpoint].probes += 1 } else { countJob(record.pool, Int(record.share), by: 1) }
         touch(record.pool)
+    }
+
+    @inline(__always)
+    private mutating func countJob(_ p: Slot, _ share: Int, by change: UInt32) {
+        pools[p].state.leases &+= change
+        pools[p].queue.countLease(share, by: change)
     }
 
     func slot(of lease: LeaseID) -> Slot {
@@ -81,11 +88,13 @@ extension Keeper {
     mutating func close(_ l: Slot, _ end: Notice.LeaseEnd, at now: Instant, _ actions: inout [Action]) {
         let (id, p, e, d) = (leases[l].id, leases[l].pool, leases[l].endpoint, leases[l].dispatcher)
         let (isProbe, lasted) = (leases[l].isProbe, now - leases[l].since)
+        let (share, charged) = (Int(leases[l].share), Int(leases[l].charged))
         if id.epoch == parameters.epoch { leaseSlots.remove(id.counter) } else { inheritedLeases[id] = nil }
         dispatchers[d].leases.remove(l, &leaseLinks)
         endpoints[e].used -= 1
         if leases[l].isEnding { endpoints[e].ending -= 1 }
-        if isProbe { endpoints[e].probes -= 1 } else { pools[p].state.leases &-= 1 }
+        if isProbe { endpoints[e].probes -= 1 } else { countJob(p, share, by: .max) }  // one less, modulo 2³²
+        if charged >= 0, end.isUnserved { pools[p].queue.refund(share, charged) }
         if leases[l].isEscrowed { actions.append(end.isAccounted ? .closeWorker(dispatchers[d].instance, id) : .fence(dispatchers[d].instance, id)) }
         leases.remove(l)
         touch(p)

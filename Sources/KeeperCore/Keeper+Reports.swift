@@ -42,6 +42,11 @@ public struct TicketReport: Hashable, Sendable {
     /// Until it is refused; nil while its dispatcher is away.
     public var remaining: Duration?
     public var urgency: Urgency
+    /// The urgency that it has risen to.
+    public var level: Int
+    public var tenant: String
+    /// It waits for the endpoint that served its affinity key last.
+    public var isAffine: Bool
     public var bytes: UInt32
     public var isRequeued: Bool
 }
@@ -53,9 +58,34 @@ extension Keeper {
         guard p != .null, pools[p].isConfigured else { return nil }
         var state = pools[p].state
         state.isRecovering = isRecovering
-        let oldest = pools[p].first(tickets)
-        if oldest != .null { state.oldestWait = now - tickets[oldest].arrival }
+        let oldest = oldestArrival(in: p)
+        if oldest != .never { state.oldestWait = now - oldest }
+        if pools[p].queue.shares.count > 1 { describeTenants(p, at: now, &state) }
         return state
+    }
+
+    private func describeTenants(_ p: Slot, at now: Instant, _ state: inout PoolState) {
+        let shares = pools[p].queue.shares.elements
+        var oldest = shares.indices.map { pools[p].queue.isEmpty ? Instant.never : pools[p].queue.oldest(of: $0, tickets) }
+        for wait in pools[p].waitDeadlines.entries {
+            let share = Int(tickets[wait.slot].share)
+            oldest[share] = min(oldest[share], tickets[wait.slot].arrival)
+        }
+        let all = zip(shares, oldest).map { share, oldest in
+            TenantState(name: share.name, queued: share.queued, leased: share.leased, oldestWait: oldest == .never ? .zero : now - oldest)
+        }
+        state.tenants = Array(all.prefix(Bounds.stateTenants))
+        guard all.count > Bounds.stateTenants else { return }
+        state.otherTenants = all[Bounds.stateTenants...].reduce(into: TenantState(name: "")) { sum, one in
+            sum.queued &+= one.queued
+            sum.leased &+= one.leased
+            sum.oldestWait = max(sum.oldestWait, one.oldestWait)
+        }
+    }
+
+    /// The pool's tickets whose dispatcher is there, by arrival; O(n log n).
+    func waiting(in p: Slot) -> [Slot] {
+        (pools[p].queue.slots(tickets) + pools[p].waitDeadlines.entries.map(\.slot)).sorted { tickets[$0].order < tickets[$1].order }
     }
 
     /// The configured pools, in configured order.
@@ -108,11 +138,25 @@ extension Keeper {
         }
     }
 
+    /// The pool's tickets in the order in which they would be granted, if nobody came, left or rose meanwhile; those that wait for one
+    /// endpoint at the place that they would have without. O(n log n).
+    private func inOrder(_ p: Slot, at now: Instant) -> [Slot] {
+        let queue = pools[p].queue
+        let waiting = waiting(in: p).map { t in (ticket: t, level: queue.level(tickets[t].urgency, since: tickets[t].arrival, at: now)) }
+        var begun: [Int: Int64] = [:]
+        return waiting.enumerated().map { place, one in
+            let share = Int(tickets[one.ticket].share)
+            let start = begun[share << 3 | one.level] ?? queue.start(share, one.level)
+            begun[share << 3 | one.level] = start &+ queue.shares[share].stride
+            return (one.ticket, one.level, start, place)
+        }.sorted { ($0.1, $0.2, $0.3) < ($1.1, $1.2, $1.3) }.map(\.0)
+    }
+
     /// The pool's waiting jobs, first in line first, then those whose dispatcher is away; O(n log n).
     public func ticketReports(of pool: PoolID, at now: Instant) -> [TicketReport] {
         let p = poolSlots[UInt64(pool.rawValue)]
         guard p != .null else { return [] }
-        let waiting = (pools[p].standard.slots(tickets) + pools[p].own.slots(tickets)).sorted { tickets[$0].order < tickets[$1].order }
+        let waiting = inOrder(p, at: now)
         let suspended = dispatcherOrder.flatMap { dispatchers[$0].tickets.slots(tickets.ownerLinks) }
             .filter { tickets[$0].pool == p && tickets[$0].place == .suspended }
         return (waiting + suspended).map { t in
@@ -120,7 +164,9 @@ extension Keeper {
             let deadline = ticket.arrival.advanced(by: pools[p].budget(own: ticket.budget))
             return TicketReport(
                 ticket: ticket.id, pool: pool, seat: dispatchers[ticket.dispatcher].seat, age: now - ticket.arrival,
-                remaining: ticket.place == .suspended ? nil : deadline - now, urgency: ticket.urgency, bytes: ticket.bytes,
+                remaining: ticket.place == .suspended ? nil : deadline - now, urgency: ticket.urgency,
+                level: pools[p].queue.level(ticket.urgency, since: ticket.arrival, at: now),
+                tenant: pools[p].queue.shares[Int(ticket.share)].name, isAffine: ticket.place == .affine, bytes: ticket.bytes,
                 isRequeued: ticket.isRequeued)
         }
     }

@@ -54,9 +54,7 @@ extension Keeper {
         actions.append(.rosterChanged)
         for l in dispatchers[d].leases.slots(leaseLinks) where isDead || leases[l].told == 0 { close(l, .holderDied, at: now, &actions) }
         for t in dispatchers[d].tickets.slots(tickets.ownerLinks) where isDead || tickets[t].told == 0 {
-            let (pool, arrival) = (pools[tickets[t].pool].policy.id, tickets[t].arrival)
-            forget(t)
-            actions.append(.notice(.gone(pool, held: now - arrival)))
+            gone(t, at: now, &actions)
         }
         if isDead { actions.append(.dropEscrow(dispatchers[d].instance)) }
     }
@@ -128,8 +126,10 @@ extension Keeper {
         let (p, e) = (leases[l].pool, leases[l].endpoint)
         let m = member(of: e, in: p)
         guard m != .null else { return nil }
+        let share = Int(leases[l].share)
         return AssertedLease(
             lease: lease, pool: pools[p].policy.id, endpoint: endpoints[e].id, address: members[m].address,
-            age: max(.zero, now - leases[l].since), isEnding: leases[l].isEnding, isProbe: leases[l].isProbe)
+            age: max(.zero, now - leases[l].since), isEnding: leases[l].isEnding, isProbe: leases[l].isProbe,
+            tenant: share == 0 ? .standard : TenantID(name: pools[p].queue.shares[share].name))
     }
 }

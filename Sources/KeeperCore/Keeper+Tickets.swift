@@ -8,7 +8,8 @@ extension Keeper {
         let p = poolSlots[UInt64(ticket.pool.rawValue)]
         guard p != .null, pools[p].isConfigured else {
             // A dispatcher that has been reloaded before us, or an older one: it may try again.
-            return refuse(ticket.id, pool: ticket.pool, queued: 0, .noEndpoints, .seconds(1), held: ticket.age, d, &actions)
+            let refusal = Refusal(ticket: ticket.id, reason: .noEndpoints, retryAfter: .seconds(1))
+            return refuse(refusal, pool: ticket.pool, held: ticket.age, d, &actions)
         }
         var arrival = ticket.age == .zero ? now : now.advanced(by: -max(0, ticket.age.nanoseconds))
         if ticket.isRequeued, let job = dispatchers[d].returned, job.ticket == ticket.id { arrival = min(arrival, job.arrival) }
@@ -20,18 +21,53 @@ extension Keeper {
         guard known == .null else { return fault(d, .duplicateTicket, at: now, &actions) }
         if ticket.isRequeued { actions.append(.notice(.requeued(ticket.pool))) }
 
+        let share = pools[p].queue.share(named: ticket.tenant)
         let budget = pools[p].budget(own: ownBudget)
-        let isLate = budget > 0 && arrival.advanced(by: budget) <= now
-        // Where an endpoint is free nobody waits, so the ticket is first in line.
-        if !isLate, canGrant(p) { return grant(pools[p].next, to: ticket.id, of: d, arrival: arrival, at: now, &actions) }
-        if isLate || budget == 0 || (pools[p].state.isPaused && pools[p].refusesWhilePaused) {
-            return refuse(ticket.id, p, reason(p, isRequeued: ticket.isRequeued), arrival: arrival, d, at: now, &actions)
+        let end = arrival.advanced(by: budget)
+        let isLate = budget > 0 && end <= now
+        let affinity = ticket.affinity.isEmpty ? nil : affinityHash(ticket, share, p)
+        if !isLate {
+            let m = offer(p, share, ticket.urgency, since: arrival, affinity, until: end, at: now)
+            if m != .null {
+                let job = JobPlace(ticket: ticket.id, arrival: arrival)
+                return grant(m, to: job, of: d, share: share, charged: -1, affinity: affinity, at: now, &actions)
+            }
         }
-        if !ticket.isRequeued, Int(pools[p].state.queued) >= pools[p].policy.maxQueued {
-            return refuse(ticket.id, p, .queueFull, arrival: arrival, d, at: now, &actions)
+        if isLate || budget == 0 || (pools[p].state.isPaused && pools[p].refusesWhilePaused) {
+            let reason = reason(p, share, isRequeued: ticket.isRequeued)
+            return refuse(ticket.id, p, reason, share, ticket.urgency, arrival: arrival, d, at: now, &actions)
+        }
+        if !ticket.isRequeued, let reason = makeRoom(ticket, p, share, at: now, &actions) {
+            return refuse(ticket.id, p, reason, share, ticket.urgency, arrival: arrival, d, at: now, &actions)
         }
         guard let t = fileTicket(ticket, p, d, arrival, ownBudget, at: now, &actions) else { return }
-        pools[p].enqueue(t, &tickets)
+        enqueue(t, at: now)
+    }
+
+    private func affinityHash(_ ticket: Ticket, _ share: Int, _ p: Slot) -> UInt64 {
+        AffinityMemory.hash(tenant: pools[p].queue.shares[share].name, key: ticket.affinity)
+    }
+
+    /// Whether a ticket may wait beside the others: nil, or the bound that it meets. Where the pool sheds the oldest, those that have to go
+    /// for it are refused first, unless they are more urgent.
+    private mutating func makeRoom(_ ticket: Ticket, _ p: Slot, _ share: Int, at now: Instant, _ actions: inout [Action]) -> Reason? {
+        while true {
+            let reason: Reason
+            if pools[p].queue.shares[share].queued >= pools[p].queue.shares[share].maxQueued {
+                reason = .tenantLimit
+            } else if Int(pools[p].state.queued) >= pools[p].policy.maxQueued
+                || pools[p].policy.maxBytes.map({ pools[p].bytes + UInt64(ticket.bytes) > UInt64($0) }) ?? false
+            {
+                reason = .queueFull
+            } else {
+                return nil
+            }
+            guard pools[p].policy.shed == .oldest else { return reason }
+            let t = pools[p].queue.leastUrgent(of: reason == .tenantLimit ? share : nil, atMost: ticket.urgency, tickets)
+            // One that had an endpoint already is never refused for want of room.
+            guard t != .null, !tickets[t].isRequeued else { return reason }
+            refuseWaiting(t, reason, at: now, &actions)
+        }
     }
 
     /// A ticket told between the hello and `asserted`: it waits for the end of the telling, in its old place.
@@ -62,41 +98,61 @@ extension Keeper {
             return nil
         }
         sequence += 1
+        let share = pools[p].queue.share(named: ticket.tenant)
         let t = tickets.insert(
             TicketRecord(
-                id: ticket.id, connection: ticket.connection, arrival: arrival, sequence: sequence, budget: ownBudget, pool: p, dispatcher: d, place: .suspended,
-                isRequeued: ticket.isRequeued, urgency: ticket.urgency, told: dispatchers[d].assertion, bytes: ticket.bytes))
+                id: ticket.id, connection: ticket.connection, arrival: arrival, sequence: sequence, budget: ownBudget, pool: p, dispatcher: d,
+                place: .suspended, isRequeued: ticket.isRequeued, hasAffinity: !ticket.affinity.isEmpty, urgency: ticket.urgency,
+                share: UInt16(truncatingIfNeeded: share), told: dispatchers[d].assertion, bytes: ticket.bytes))
+        if !ticket.affinity.isEmpty { tickets.affinities[t] = TicketAffinity(hash: affinityHash(ticket, share, p)) }
         dispatchers[d].ticketSlots.insert(ticket.id.rawValue, t)
         dispatchers[d].tickets.append(t, &tickets.ownerLinks)
-        pools[p].state.queued &+= 1
-        touch(p)
+        count(t, by: 1)
         return t
+    }
+
+    /// Counts a ticket in or out.
+    @inline(__always)
+    private mutating func count(_ t: Slot, by change: UInt32) {
+        let p = tickets[t].pool
+        pools[p].state.queued &+= change
+        pools[p].state.queuedByUrgency[Int(tickets[t].urgency.rawValue)] &+= change
+        pools[p].bytes = change == 1 ? pools[p].bytes + UInt64(tickets[t].bytes) : pools[p].bytes - UInt64(tickets[t].bytes)
+        pools[p].queue.countTicket(Int(tickets[t].share), by: change)
+        touch(p)
     }
 
     mutating func cancelled(_ ticket: TicketID, by d: Slot, at now: Instant, _ actions: inout [Action]) {
         let t = dispatchers[d].ticketSlots[ticket.rawValue]
         guard t != .null else { return ignore(.lateCancel, &actions) }
+        gone(t, at: now, &actions)
+    }
+
+    /// The caller left, or nobody goes on with it.
+    mutating func gone(_ t: Slot, at now: Instant, _ actions: inout [Action]) {
         let (p, arrival) = (tickets[t].pool, tickets[t].arrival)
-        forget(t)
+        forget(t, at: now)
         actions.append(.notice(.gone(pools[p].policy.id, held: now - arrival)))
     }
 
     /// Takes a ticket out of its queue and out of every table.
-    mutating func forget(_ t: Slot) {
-        let (p, d, id) = (tickets[t].pool, tickets[t].dispatcher, tickets[t].id)
-        suspend(t)
+    mutating func forget(_ t: Slot, at now: Instant) {
+        let (d, id) = (tickets[t].dispatcher, tickets[t].id)
+        suspend(t, at: now)
         dispatchers[d].ticketSlots.remove(id.rawValue)
         dispatchers[d].tickets.remove(t, &tickets.ownerLinks)
+        count(t, by: .max)  // one less, modulo 2³²
         tickets.remove(t)
-        pools[p].state.queued &-= 1
-        touch(p)
     }
 
     /// Takes a ticket out of its queue; it stays counted.
-    mutating func suspend(_ t: Slot) {
-        guard tickets[t].place != .suspended else { return }
+    mutating func suspend(_ t: Slot, at now: Instant) {
         let p = tickets[t].pool
-        pools[p].dequeue(t, &tickets)
+        switch tickets[t].place {
+        case .suspended: return
+        case .listed, .late: pools[p].queue.remove(t, &tickets, at: now)
+        case .affine: leaveWait(t)
+        }
         touch(p)
     }
 
@@ -108,55 +164,107 @@ extension Keeper {
         if isLate || !pools[p].isConfigured || (pools[p].state.isPaused && pools[p].refusesWhilePaused) {
             return refuseWaiting(t, at: now, &actions)
         }
-        pools[p].enqueue(t, &tickets)
+        enqueue(t, at: now)
         touch(p)
     }
 
-    mutating func grantFirst(of p: Slot, at now: Instant, _ actions: inout [Action]) {
-        let t = pools[p].first(tickets)
-        let (id, d, arrival) = (tickets[t].id, tickets[t].dispatcher, tickets[t].arrival)
-        forget(t)
-        grant(pools[p].next, to: id, of: d, arrival: arrival, at: now, &actions)
+    /// The next moment at which a wait ends, or a ticket becomes urgent enough for the reserve. O(1).
+    @inline(__always)
+    func deadline(of p: Slot) -> Instant {
+        let wait = pools[p].waitDeadlines.first.map { Instant(nanoseconds: $0.key) } ?? .never
+        return min(wait, pools[p].queue.deadline(tickets, withRises: pools[p].policy.reserve > 0, at: latestInput))
     }
 
     mutating func expireTickets(of p: Slot, at now: Instant, _ actions: inout [Action]) {
+        endWaits(of: p, at: now)
         while true {
-            let (t, deadline) = pools[p].earliestDeadline(tickets)
-            guard t != .null, deadline <= now else { return }
+            let t = pools[p].queue.expired(tickets, at: now)
+            if t == .null { break }
             refuseWaiting(t, at: now, &actions)
         }
+        touch(p)
     }
 
     /// Why a ticket that cannot be held any longer goes without an endpoint.
-    private func reason(_ p: Slot, isRequeued: Bool) -> Reason {
+    private func reason(_ p: Slot, _ share: Int, isRequeued: Bool) -> Reason {
         if pools[p].state.isPaused { return .paused }
         if isRecovering { return .keeperUnavailable }
         if isRequeued { return .dialFailed }
-        return pools[p].existing == 0 ? .noEndpoints : .holdTimeout
+        if pools[p].existing == 0 { return .noEndpoints }
+        return pools[p].queue.shares[share].isCapped ? .tenantLimit : .holdTimeout
     }
 
     /// Refuses a ticket that has a record.
-    mutating func refuseWaiting(_ t: Slot, at now: Instant, _ actions: inout [Action]) {
+    mutating func refuseWaiting(_ t: Slot, _ reason: Reason? = nil, at now: Instant, _ actions: inout [Action]) {
         let (id, p, d, arrival) = (tickets[t].id, tickets[t].pool, tickets[t].dispatcher, tickets[t].arrival)
-        let reason = pools[p].isConfigured ? reason(p, isRequeued: tickets[t].isRequeued) : .noEndpoints
-        forget(t)
-        refuse(id, p, reason, arrival: arrival, d, at: now, &actions)
+        let (share, urgency) = (Int(tickets[t].share), tickets[t].urgency)
+        let reason = reason ?? (pools[p].isConfigured ? self.reason(p, share, isRequeued: tickets[t].isRequeued) : .noEndpoints)
+        let standing = standing(of: t, at: now)
+        forget(t, at: now)
+        refuse(id, p, reason, share, urgency, arrival: arrival, standing: standing, d, at: now, &actions)
+    }
+
+    /// What a refused caller is told of the line: its place, those who waited, and how long the oldest had.
+    private struct Standing {
+        var position: UInt32 = 0
+        var queued: UInt32
+        var oldestWait: Duration
+    }
+
+    private func standing(of t: Slot, at now: Instant) -> Standing {
+        let p = tickets[t].pool
+        var standing = standing(in: p, at: now)
+        switch tickets[t].place {
+        case .suspended: break
+        case .listed, .late:
+            let before = pools[p].queue.before(t, tickets)
+            let ahead = pools[p].queue.ahead(
+                share: Int(tickets[t].share), urgency: tickets[t].urgency, before: before, arrival: tickets[t].arrival)
+            standing.position = min(ahead, .max - 1) + 1
+        // It is among the first for the one endpoint that it waits for.
+        case .affine: standing.position = 1
+        }
+        return standing
+    }
+
+    private func standing(in p: Slot, at now: Instant) -> Standing {
+        let oldest = oldestArrival(in: p)
+        return Standing(queued: pools[p].state.queued, oldestWait: oldest == .never ? .zero : max(.zero, now - oldest))
+    }
+
+    /// When the ticket came that has waited longest, of those whose dispatcher is there; `Instant.never` for none.
+    func oldestArrival(in p: Slot) -> Instant {
+        var oldest = pools[p].queue.isEmpty ? Instant.never : pools[p].queue.oldest(tickets)
+        for wait in pools[p].waitDeadlines.entries { oldest = min(oldest, tickets[wait.slot].arrival) }
+        return oldest
+    }
+
+    /// What a caller who comes again would find before it.
+    private func retryAfter(_ p: Slot, _ reason: Reason, _ share: Int, _ urgency: Urgency, arrival: Instant) -> Duration {
+        let own = pools[p].queue.shares[share]
+        guard reason == .tenantLimit else {
+            let before = pools[p].queue.count(of: share, at: Int(urgency.rawValue))
+            return pools[p].retryAfter(UInt64(pools[p].queue.ahead(share: share, urgency: urgency, before: before, arrival: arrival)))
+        }
+        // Of the leases that end only the tenant's own are for it.
+        let rounds = max(1, UInt64(pools[p].state.leases) / UInt64(max(1, own.leased)))
+        return pools[p].retryAfter((UInt64(own.queued) + 1) * rounds - 1)
     }
 
     private mutating func refuse(
-        _ id: TicketID, _ p: Slot, _ reason: Reason, arrival: Instant, _ d: Slot, at now: Instant, _ actions: inout [Action]
+        _ id: TicketID, _ p: Slot, _ reason: Reason, _ share: Int, _ urgency: Urgency, arrival: Instant, standing: Standing? = nil, _ d: Slot,
+        at now: Instant, _ actions: inout [Action]
     ) {
-        refuse(
-            id, pool: pools[p].policy.id, queued: pools[p].state.queued, reason, pools[p].retryAfter, held: now - arrival, d, &actions)
+        let standing = standing ?? self.standing(in: p, at: now)
+        let retryAfter = retryAfter(p, reason, share, urgency, arrival: arrival)
+        let refusal = Refusal(
+            ticket: id, reason: reason, retryAfter: retryAfter, queued: standing.queued, position: standing.position,
+            oldestWait: standing.oldestWait)
+        refuse(refusal, pool: pools[p].policy.id, held: now - arrival, d, &actions)
     }
 
-    private func refuse(
-        _ id: TicketID, pool: PoolID, queued: UInt32, _ reason: Reason, _ retryAfter: Duration, held: Duration, _ d: Slot,
-        _ actions: inout [Action]
-    ) {
-        if let link = dispatchers[d].link {
-            actions.append(.reply(link, .refuse(Refusal(ticket: id, reason: reason, retryAfter: retryAfter, queued: queued))))
-        }
-        actions.append(.notice(.refused(id, pool, reason, held: held)))
+    private func refuse(_ refusal: Refusal, pool: PoolID, held: Duration, _ d: Slot, _ actions: inout [Action]) {
+        if let link = dispatchers[d].link { actions.append(.reply(link, .refuse(refusal))) }
+        actions.append(.notice(.refused(refusal.ticket, pool, refusal.reason, held: held)))
     }
 }

@@ -92,6 +92,8 @@ public struct Keeper: Sendable {
     /// Everything else that happens by time, by ``Timer`` number.
     var timers = DeadlineHeap()
     var touched: ContiguousArray<Slot> = []
+    /// When the input at hand came, or the last one.
+    var latestInput: Instant
 
     /// `roster` names the dispatchers that may hold leases of an earlier start, `setAside` the endpoints that it had set aside because
     /// their workers may still be at a job, `heldBack` what the operator had it hold back.
@@ -101,8 +103,9 @@ public struct Keeper: Sendable {
     ) {
         self.parameters = parameters
         started = now
+        latestInput = now
         latest = LeaseID(epoch: parameters.epoch, counter: 0)
-        for policy in policies { configure(policy) }
+        for policy in policies { configure(policy, at: now) }
         for entry in roster {
             let d = addDispatcher(DispatcherRecord(instance: entry.instance, seat: entry.seat, phase: .expected))
             dispatchers[d].blocksRecovery = true
@@ -125,6 +128,7 @@ public struct Keeper: Sendable {
 
     /// Takes one input and appends what is to be done. `now` never goes backwards.
     public mutating func handle(_ input: Input, at now: Instant, into actions: inout [Action]) {
+        latestInput = now
         if nextWake <= now { runTimers(at: now, &actions) }
         switch input {
         case .request(let link, let request): requested(request, by: link, at: now, &actions)
@@ -173,7 +177,7 @@ public struct Keeper: Sendable {
     private mutating func runTimers(at now: Instant, _ actions: inout [Action]) {
         while let p = budgets.due(at: now) {
             expireTickets(of: p, at: now, &actions)
-            budgets.set(p, to: pools[p].earliestDeadline(tickets).at)
+            budgets.set(p, to: deadline(of: p))
         }
         while let number = timers.due(at: now) {
             timers.set(number, to: .never)
@@ -195,36 +199,10 @@ public struct Keeper: Sendable {
         touched.append(p)
     }
 
-    /// Gives free endpoints to waiting tickets. Where pools share endpoints, the earliest arrival among them goes first.
-    private mutating func match(at now: Instant, _ actions: inout [Action]) {
-        if isRecovering { return }
-        while true {
-            var best = Slot.null
-            var order = SlotHeap.Entry(key: .max, tie: .max, slot: .null)
-            for p in touched where canGrant(p) {
-                let first = pools[p].first(tickets)
-                if first == .null { continue }
-                if touched.count == 1 {
-                    best = p
-                    break
-                }
-                let candidate = tickets[first].order
-                if best == .null || candidate < order { (best, order) = (p, candidate) }
-            }
-            guard best != .null else { return }
-            grantFirst(of: best, at: now, &actions)
-        }
-    }
-
-    /// Whether an endpoint could be granted to a ticket of this pool at once.
-    func canGrant(_ p: Slot) -> Bool {
-        pools[p].hasFree && pools[p].isConfigured && !pools[p].state.isPaused && !isRecovering
-    }
-
     private mutating func finish(_ actions: inout [Action]) {
         while let p = touched.popLast() {
             pools[p].isTouched = false
-            budgets.set(p, to: pools[p].earliestDeadline(tickets).at)
+            budgets.set(p, to: deadline(of: p))
             if pools[p].isReported { actions.append(.poolChanged(pools[p].policy.id)) }
             pools[p].isReported = pools[p].isConfigured
         }

@@ -15,6 +15,10 @@ struct LeaseRecord: Sendable {
     var since: Instant
     /// The job that it was granted to, and when that arrived; unknown for a probe and after an assertion.
     var job: JobPlace?
+    /// Its tenant's number in its pool.
+    var share: UInt16 = 0
+    /// The level at which the tenant was charged for it; negative for not at all.
+    var charged: Int8 = -1
 }
 
 /// A job's place in line, remembered over its lease.

@@ -19,11 +19,17 @@ struct Pool: Sendable {
     /// Whether subscribers know of it.
     var isReported = false
 
-    /// Tickets that wait as long as the pool says.
-    var standard = TicketQueue()
-    /// Tickets that brought their own budget, and when those end.
-    var own = TicketQueue()
-    var ownDeadlines = SlotHeap()
+    /// Tickets that may be granted any endpoint.
+    var queue: PoolQueue
+    /// Bytes of all its tickets.
+    var bytes: UInt64 = 0
+    /// Which endpoint served an affinity key last.
+    var affinities = AffinityMemory(most: Keeper.Limits.affinities)
+    /// Tickets that wait for one endpoint, by its place here, and when they stop to.
+    var waits: [Slot: SlotList] = [:]
+    var waitDeadlines = SlotHeap()
+    /// Free places that tickets wait for: more than one only while something else is in the way.
+    var wanted: [Slot] = []
 
     /// All members, by ``Keeper/poolLinks``.
     var members = SlotList()
@@ -41,6 +47,8 @@ struct Pool: Sendable {
     /// The policy's durations in nanoseconds: arithmetic on `Duration` costs more than a grant.
     var hold: Int64 = 0
     var noEndpoints: Int64 = 0
+    var ageAfter: Int64 = 0
+    var affinityWait: Int64 = 0
     var dialBy: Duration
 
     init(policy: PoolPolicy, isConfigured: Bool) {
@@ -48,16 +56,22 @@ struct Pool: Sendable {
         self.isConfigured = isConfigured
         state = PoolState(pool: policy.id)
         dialBy = policy.dialBy
-        hold = policy.holdTimeout.nanoseconds
-        noEndpoints = policy.noEndpointsTimeout.nanoseconds
+        queue = PoolQueue(policy.tenants)
+        takeDurations()
     }
 
     mutating func adopt(_ policy: PoolPolicy) {
         self.policy = policy
         isConfigured = true
         dialBy = policy.dialBy
+        takeDurations()
+    }
+
+    private mutating func takeDurations() {
         hold = policy.holdTimeout.nanoseconds
         noEndpoints = policy.noEndpointsTimeout.nanoseconds
+        ageAfter = policy.ageAfter.nanoseconds
+        affinityWait = policy.affinityWait.nanoseconds
     }
 
     var hasFree: Bool { !free.isEmpty || !avoided.isEmpty }
@@ -71,30 +85,6 @@ struct Pool: Sendable {
         }
     }
 
-    /// The ticket that is first in line, or `Slot.null`.
-    @inline(__always)
-    func first(_ tickets: borrowing Tickets) -> Slot {
-        let a = standard.first(tickets)
-        if own.isEmpty { return a }
-        let b = own.first(tickets)
-        if a == .null { return b }
-        return tickets[b].order < tickets[a].order ? b : a
-    }
-
-    mutating func enqueue(_ slot: Slot, _ tickets: inout Tickets) {
-        guard tickets[slot].hasOwnBudget else { return standard.insert(slot, &tickets) }
-        own.insert(slot, &tickets)
-        let deadline = tickets[slot].arrival.advanced(by: tickets[slot].budget)
-        ownDeadlines.insert(
-            SlotHeap.Entry(key: deadline.nanoseconds, tie: tickets[slot].sequence, slot: slot), &tickets.deadlinePositions)
-    }
-
-    mutating func dequeue(_ slot: Slot, _ tickets: inout Tickets) {
-        guard tickets[slot].hasOwnBudget else { return standard.remove(slot, &tickets) }
-        own.remove(slot, &tickets)
-        ownDeadlines.remove(slot, &tickets.deadlinePositions)
-    }
-
     /// Whether no endpoint exists, as opposed to none being known yet.
     var isEmpty: Bool { existing == 0 && isKnown }
 
@@ -104,26 +94,18 @@ struct Pool: Sendable {
         return own >= 0 ? min(own, noEndpoints) : noEndpoints
     }
 
-    /// The ticket whose budget ends first, and when. O(1): tickets with the same budget end in the order of arrival.
-    @inline(__always)
-    func earliestDeadline(_ tickets: borrowing Tickets) -> (ticket: Slot, at: Instant) {
-        var earliest: (ticket: Slot, at: Instant) = (.null, .never)
-        let first = standard.first(tickets)
-        if first != .null { earliest = (first, tickets[first].arrival.advanced(by: isEmpty ? noEndpoints : hold)) }
-        guard let entry = ownDeadlines.first else { return earliest }
-        if entry.key < earliest.at.nanoseconds { earliest = (entry.slot, Instant(nanoseconds: entry.key)) }
-        if isEmpty {
-            let oldest = own.first(tickets)
-            let deadline = tickets[oldest].arrival.advanced(by: noEndpoints)
-            if deadline < earliest.at { earliest = (oldest, deadline) }
-        }
-        return earliest
+    /// What orders and ends waits at present.
+    var times: PoolQueue.Times {
+        PoolQueue.Times(ageAfter: ageAfter, budget: isEmpty ? noEndpoints : hold, limit: isEmpty ? noEndpoints : .max)
     }
 
-    /// When the queue will be short enough to try again, from the measured rate at which leases end.
-    var retryAfter: Duration {
+    /// Whether only tickets of effective urgency 0 may take one more.
+    var isAtReserve: Bool { policy.reserve > 0 && Int(state.free) <= policy.reserve }
+
+    /// When a line of this length will have been served, from the measured rate at which leases end: at least a second, at most a minute.
+    func retryAfter(_ ahead: UInt64) -> Duration {
         guard existing > 0, drainInterval > 0 else { return existing > 0 ? .seconds(1) : .seconds(5) }
-        let (wait, overflow) = drainInterval.multipliedReportingOverflow(by: Int64(state.queued) + 1)
+        let (wait, overflow) = drainInterval.multipliedReportingOverflow(by: Int64(clamping: min(ahead, 1 << 40)) + 1)
         return .nanoseconds(min(max(overflow ? .max : wait, 1_000_000_000), 60_000_000_000))
     }
 

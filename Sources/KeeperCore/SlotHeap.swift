@@ -82,6 +82,9 @@ struct DeadlineHeap: Sendable {
     /// `Instant.never` when nothing is due.
     var earliest: Instant { heap.first.map { Instant(nanoseconds: $0.key) } ?? .never }
 
+    /// The number with the earliest deadline.
+    var first: Slot? { heap.first?.slot }
+
     /// The number with the earliest deadline, if that is not after `now`.
     func due(at now: Instant) -> Slot? {
         guard let first = heap.first, first.key <= now.nanoseconds else { return nil }

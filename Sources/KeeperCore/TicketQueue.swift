@@ -10,6 +10,8 @@ struct TicketRecord: Sendable {
         case listed
         /// In its queue's heap, because it came after younger ones. Leaves as listed does.
         case late
+        /// It waits for one endpoint, the one that served its affinity key last. Leaves as listed does, and to listed or late.
+        case affine
     }
 
     var id: TicketID
@@ -22,13 +24,25 @@ struct TicketRecord: Sendable {
     var dispatcher: Slot
     var place: Place
     var isRequeued: Bool
+    /// Its key is in ``Tickets/affinities``.
+    var hasAffinity: Bool
     var urgency: Urgency
+    /// Its tenant's number in its pool.
+    var share: UInt16
     /// The assertion of its dispatcher that named it last; 0 for one that was inherited and not named since.
     var told: UInt32
     var bytes: UInt32
 
     var hasOwnBudget: Bool { budget >= 0 }
     var order: SlotHeap.Entry { SlotHeap.Entry(key: arrival.nanoseconds, tie: sequence, slot: .null) }
+}
+
+/// What a ticket's affinity asks for.
+struct TicketAffinity: Sendable {
+    /// Of the key and its tenant.
+    var hash: UInt64
+    /// The place that it waits for; `Slot.null` while it is not ``TicketRecord/Place/affine``.
+    var member = Slot.null
 }
 
 /// All tickets of all pools, with the columns that queues and dispatchers link them by.
@@ -40,6 +54,8 @@ struct Tickets: Sendable {
     var ownerLinks: LinkColumn = []
     var latePositions: SlotHeap.Positions = []
     var deadlinePositions: SlotHeap.Positions = []
+    /// Few: only jobs that name a key.
+    var affinities: [Slot: TicketAffinity] = [:]
 
     var count: Int { slab.count }
 
@@ -52,7 +68,10 @@ struct Tickets: Sendable {
         return slot
     }
 
-    mutating func remove(_ slot: Slot) { slab.remove(slot) }
+    mutating func remove(_ slot: Slot) {
+        if slab[slot].hasAffinity { affinities[slot] = nil }
+        slab.remove(slot)
+    }
 
     subscript(slot: Slot) -> TicketRecord {
         @inline(__always) _read { yield slab[slot] }
@@ -95,7 +114,7 @@ struct TicketQueue: Sendable {
         switch tickets[slot].place {
         case .listed: list.remove(slot, &tickets.queueLinks)
         case .late: late.remove(slot, &tickets.latePositions)
-        case .suspended: preconditionFailure("a suspended ticket is in no queue")
+        case .suspended, .affine: preconditionFailure("the ticket is in no queue")
         }
         tickets[slot].place = .suspended
     }

@@ -48,10 +48,12 @@ public struct AssertedLease: Hashable, Sendable {
     public var isEnding: Bool
     /// A health probe rather than a job.
     public var isProbe: Bool
+    /// Whose job it is.
+    public var tenant: TenantID
 
     public init(
         lease: LeaseID, pool: PoolID, endpoint: EndpointID, address: SocketAddress, age: Duration = .zero, isEnding: Bool = false,
-        isProbe: Bool = false
+        isProbe: Bool = false, tenant: TenantID = .standard
     ) {
         self.lease = lease
         self.pool = pool
@@ -60,6 +62,7 @@ public struct AssertedLease: Hashable, Sendable {
         self.age = age
         self.isEnding = isEnding
         self.isProbe = isProbe
+        self.tenant = tenant
     }
 }
 

@@ -83,11 +83,12 @@ final class Dialogue {
 
     @discardableResult
     func ask(
-        _ id: UInt64, in pool: PoolID? = nil, age: Duration = .zero, budget: Duration? = nil, requeued: Bool = false,
-        on link: DispatcherID = firstLink
+        _ id: UInt64, in pool: PoolID? = nil, age: Duration = .zero, budget: Duration? = nil, requeued: Bool = false, urgency: UInt8 = 3,
+        tenant: String = "", affinity: String = "", bytes: UInt32 = 0, on link: DispatcherID = firstLink
     ) -> Answer {
         let ticket = Ticket(
-            id: TicketID(rawValue: id), pool: pool ?? self.pool, age: age, budget: budget, isRequeued: requeued)
+            id: TicketID(rawValue: id), pool: pool ?? self.pool, age: age, budget: budget, urgency: Urgency(rawValue: urgency) ?? .standard,
+            tenant: tenant, affinity: affinity, bytes: bytes, isRequeued: requeued)
         for action in say(.request(link, .ticket(ticket))) {
             guard case .reply(_, let reply) = action else { continue }
             if case .grant(let grant) = reply, grant.ticket == ticket.id { return .granted(grant) }

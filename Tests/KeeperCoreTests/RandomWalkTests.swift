@@ -25,6 +25,7 @@ struct RandomWalk {
     var unsaid: [DispatcherID: [LeasingRequest]] = [:]
     let names = ["a", "b", "c"]
     let calm: Int
+    let usesAffinity: Bool
     let sharesAddresses: Bool
 
     static func policies(_ random: inout SeededGenerator, _ names: [String]) -> [PoolPolicy] {
@@ -41,6 +42,19 @@ struct RandomWalk {
                 default: $0.reuse = .immediate
                 }
                 $0.abandon = .milliseconds(Int.random(in: 1...8, using: &random) * 400)
+                switch Int.random(in: 0..<3, using: &random) {
+                case 0: break
+                case 1: $0.tenants.append(.init(name: "acme", weight: 3, maxLeased: 1))
+                default:
+                    $0.tenants[0].maxQueued = random.chance(50) ? nil : 3
+                    $0.tenants.append(.init(name: "acme", weight: Int.random(in: 1...9, using: &random), maxQueued: random.chance(50) ? nil : 2))
+                    $0.tenants.append(.init(name: "bolt", weight: 2, maxLeased: random.chance(50) ? nil : Int.random(in: 1...3, using: &random)))
+                }
+                $0.ageAfter = .milliseconds(Int.random(in: 0...4, using: &random) * 300)
+                $0.shed = random.chance(50) ? .newest : .oldest
+                $0.maxBytes = random.chance(30) ? 100 : nil
+                $0.affinityWait = .milliseconds(Int.random(in: 0...4, using: &random) * 250)
+                $0.reserve = random.chance(70) ? 0 : Int.random(in: 1...2, using: &random)
                 if random.chance(30) { $0.health = .init(path: "/", interval: .seconds(1), timeout: .milliseconds(100)) }
             }
         }
@@ -50,6 +64,7 @@ struct RandomWalk {
         random = SeededGenerator(seed: seed)
         calm = [0, 50, 80].randomElement(using: &random) ?? 0
         sharesAddresses = random.chance(50)
+        usesAffinity = random.chance(50)
         let parameters = Keeper.Parameters(
             epoch: 50, adoptWithin: random.chance(50) ? .zero : .milliseconds(900), recoveryGrace: .milliseconds(1500),
             nodeAvoidance: .seconds(3))
@@ -93,17 +108,23 @@ struct RandomWalk {
         let budget: Duration? = random.chance(50) ? nil : .milliseconds(Int.random(in: 0...6, using: &random) * 400)
         let age = Duration.milliseconds(random.chance(60) ? 0 : Int.random(in: 0...2000, using: &random))
         let repeated = random.chance(1) ? ticketIDs / 2 : ticketIDs
+        let tenant = ["", "", "acme", "bolt", "nobody"].randomElement(using: &random) ?? ""
+        let key = random.chance(usesAffinity ? 30 : 0) ? ["k", "l", "m"].randomElement(using: &random) ?? "" : ""
+        let urgency = random.chance(60) ? Urgency.standard : Urgency(rawValue: UInt8.random(in: 0...7, using: &random)) ?? .standard
+        let bytes = UInt32.random(in: 0...40, using: &random)
         return .request(
             link,
             .ticket(
-                Ticket(id: TicketID(rawValue: repeated), pool: pool(), age: age, budget: budget, isRequeued: random.chance(15))))
+                Ticket(id: TicketID(rawValue: repeated), pool: pool(), age: age, budget: budget, urgency: urgency, tenant: tenant, affinity: key,
+                    bytes: bytes, isRequeued: random.chance(15))))
     }
 
     /// What a dispatcher that has connected says: its leases, its tickets, the end. It may have forgotten some.
     mutating func telling(_ instance: InstanceID) -> [LeasingRequest] {
         var said: [LeasingRequest] = []
         for lease in reference.leases where (lease.instance == instance && random.chance(90)) || random.chance(1) {
-            said.append(assertion(lease.id, lease.pool, lease.endpoint, isEnding: lease.isEnding || random.chance(10), lease.isProbe))
+            said.append(
+                assertion(lease.id, lease.pool, lease.endpoint, isEnding: lease.isEnding || random.chance(10), lease.isProbe, lease.tenant))
         }
         if random.chance(20) {
             let old = LeaseID(epoch: UInt64.random(in: 1...49, using: &random), counter: UInt64.random(in: 1...500, using: &random))
@@ -116,16 +137,17 @@ struct RandomWalk {
             said.append(
                 .ticket(
                     Ticket(
-                        id: waiting.id, pool: waiting.pool, age: now - waiting.arrival, budget: waiting.budget,
-                        isRequeued: waiting.isRequeued)))
+                        id: waiting.id, pool: waiting.pool, age: now - waiting.arrival, budget: waiting.budget, urgency: waiting.urgency,
+                        tenant: waiting.tenantTold, affinity: waiting.keyTold, bytes: waiting.bytes, isRequeued: waiting.isRequeued)))
         }
         return said + [.asserted]
     }
 
-    func assertion(_ lease: LeaseID, _ pool: PoolID, _ endpoint: EndpointID, isEnding: Bool, _ isProbe: Bool) -> LeasingRequest {
+    func assertion(_ lease: LeaseID, _ pool: PoolID, _ endpoint: EndpointID, isEnding: Bool, _ isProbe: Bool, _ tenant: String = "") -> LeasingRequest {
         .assertLease(
             AssertedLease(
-                lease: lease, pool: pool, endpoint: endpoint, address: worker(addressOf(endpoint.low)).addresses[0], isEnding: isEnding, isProbe: isProbe))
+                lease: lease, pool: pool, endpoint: endpoint, address: worker(addressOf(endpoint.low)).addresses[0], isEnding: isEnding, isProbe: isProbe,
+                tenant: TenantID(name: tenant)))
     }
 
     mutating func connect(_ instance: InstanceID) throws {
@@ -151,7 +173,7 @@ struct RandomWalk {
             }
             let told = actions.filter { $0 == .poolChanged(pool) }.count
             if told > 1 { throw ReferenceKeeper.Disagreement(description: "a pool changed twice") }
-            if before != after, told == 0, before?.oldestWait == after?.oldestWait {
+            if before?.withoutTimes != after?.withoutTimes, told == 0 {
                 throw ReferenceKeeper.Disagreement(description: "a pool changed in silence")
             }
             for report in keeper.endpointReports(of: pool, at: now)
@@ -279,6 +301,16 @@ struct RandomWalk {
         for _ in 0..<Int.random(in: 0...14, using: &random) { try step(.endpoints(.upsert(pool: pool(), endpoint()))) }
         if random.chance(10) { try step(.endpointsLost) }
         try step(.endpoints(.snapshotEnd(generation: generation)))
+    }
+}
+
+extension PoolState {
+    /// What changes by an event only, and not by the mere passing of time.
+    var withoutTimes: PoolState {
+        var copy = self
+        copy.oldestWait = .zero
+        for i in copy.tenants.indices { copy.tenants[i].oldestWait = .zero }
+        return copy
     }
 }
 

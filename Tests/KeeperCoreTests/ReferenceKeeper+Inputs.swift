@@ -69,7 +69,11 @@ extension ReferenceKeeper {
         guard let instance = processes.first(where: { $0.value.link == link })?.key else { return }
         processes[instance]?.link = nil
         processes[instance]?.phase = .away
-        for i in tickets.indices where tickets[i].instance == instance { tickets[i].isSuspended = true }
+        suspend(instance)
+    }
+
+    private func suspend(_ instance: InstanceID) {
+        for i in tickets.indices where tickets[i].instance == instance { (tickets[i].isSuspended, tickets[i].awaited) = (true, nil) }
     }
 
     private func fault(_ link: DispatcherID, _ reason: Keeper.CloseReason) {
@@ -81,7 +85,7 @@ extension ReferenceKeeper {
         guard var process = processes[instance], process.phase != .dead else { return }
         process.link = nil
         process.phase = .dead
-        for i in tickets.indices where tickets[i].instance == instance { tickets[i].isSuspended = true }
+        suspend(instance)
         process.adoptUntil = process.adoptUntil ?? now + parameters.adoptWithin
         if process.blocks {
             process.blocksUntil = now + pools.values.filter(\.isConfigured).map(\.policy.abandon).reduce(parameters.recoveryGrace, max)
@@ -120,29 +124,28 @@ extension ReferenceKeeper {
         sequence += 1
         var entry = Waiting(
             id: ticket.id, pool: ticket.pool, instance: instance, arrival: now - ticket.age, sequence: sequence, budget: ticket.budget,
-            isRequeued: ticket.isRequeued, isSuspended: true, told: process.assertion)
+            isRequeued: ticket.isRequeued, isSuspended: true, told: process.assertion, urgency: ticket.urgency,
+            tenant: tenant(ticket.tenant, in: ticket.pool), tenantTold: ticket.tenant, keyTold: ticket.affinity, bytes: ticket.bytes)
+        if !ticket.affinity.isEmpty { entry.affinity = "\(entry.tenant)\0\(ticket.affinity)" }
         if ticket.isRequeued, let job = process.returned, job.ticket == ticket.id { entry.arrival = min(entry.arrival, job.arrival) }
         if let i = tickets.firstIndex(where: { $0.id == ticket.id && $0.instance == instance }) {
             guard process.phase == .asserting, tickets[i].told != process.assertion, tickets[i].pool == ticket.pool else {
                 return fault(link, .duplicateTicket)
             }
-            (entry.arrival, entry.sequence) = (tickets[i].arrival, tickets[i].sequence)
-            tickets[i] = entry
+            (tickets[i].told, tickets[i].budget, tickets[i].isRequeued) = (entry.told, entry.budget, entry.isRequeued)
             return
         }
         if process.phase == .asserting { return tickets.append(entry) }
         entry.isSuspended = false
         let budget = budget(ticket.budget, ticket.pool)
         let isLate = budget > .zero && entry.arrival + budget <= now
-        let canHave = !isRecovering && !pool.isPaused && hasFree(ticket.pool)
-        if !isLate, canHave { return try grant(entry) }
+        if !isLate, canHave(entry) { return try grant(entry) }
         if isLate || budget == .zero || (pool.isPaused && pool.refuses) {
-            return try refuse(ticket.id, instance, reason(ticket.pool, isRequeued: ticket.isRequeued))
+            return try refuse(ticket.id, instance, reason(ticket.pool, entry.tenant, isRequeued: ticket.isRequeued))
         }
-        if !ticket.isRequeued, tickets.filter({ $0.pool == ticket.pool }).count >= pool.policy.maxQueued {
-            return try refuse(ticket.id, instance, .queueFull)
-        }
+        if !ticket.isRequeued, let reason = try makeRoom(for: entry) { return try refuse(ticket.id, instance, reason) }
         tickets.append(entry)
+        enqueue(tickets.count - 1)
     }
 
     private func assertedAll(_ instance: InstanceID) throws {
@@ -154,12 +157,12 @@ extension ReferenceKeeper {
             end(lease, lease.told == 0 ? .holderDied : .unaccounted)
         }
         tickets.removeAll { $0.instance == instance && $0.told != process.assertion }
-        for i in tickets.indices where tickets[i].instance == instance { tickets[i].isSuspended = false }
         for ticket in tickets where ticket.instance == instance {
             guard let pool = pools[ticket.pool] else { continue }
             let budget = budget(ticket.budget, ticket.pool)
             let isLate = budget > .zero && ticket.arrival + budget <= now
             if isLate || !pool.isConfigured || (pool.isPaused && pool.refuses) { try refuse(ticket) }
+            else if let i = tickets.firstIndex(where: { $0.id == ticket.id && $0.instance == ticket.instance }) { enqueue(i) }
         }
         recoverIfComplete()
     }
@@ -192,12 +195,16 @@ extension ReferenceKeeper {
         leases.append(
             Lease(
                 id: asserted.lease, pool: asserted.pool, endpoint: asserted.endpoint, instance: instance, told: process.assertion,
-                isEnding: asserted.isEnding, isProbe: asserted.isProbe))
+                isEnding: asserted.isEnding, isProbe: asserted.isProbe, tenant: tenant(asserted.tenant, in: asserted.pool)))
     }
 
     private func returned(_ id: LeaseID, _ instance: InstanceID, _ how: Notice.LeaseEnd) {
         guard let lease = leases.first(where: { $0.id == id && $0.instance == instance }) else { return }
         processes[instance]?.returned = lease.job
+        switch how {
+        case .released(.unused), .dialFailed: refund(lease)
+        case .released, .holderDied, .unaccounted: break
+        }
         end(lease, how)
     }
 
@@ -447,8 +454,10 @@ extension ReferenceKeeper {
             for ticket in tickets where ticket.pool == id && !ticket.isSuspended { try refuse(ticket) }
         }
         for policy in policies {
+            let tenants = pools[policy.id]?.policy.tenants
             pools[policy.id, default: Pool(policy: policy, isConfigured: true)].policy = policy
             pools[policy.id]?.isConfigured = true
+            if let tenants, tenants != policy.tenants { regroup(policy.id) }
         }
     }
 }

@@ -18,6 +18,9 @@ final class ReferenceKeeper {
         var isEscrowed = false
         /// What it was granted to, as far as this keeper granted it.
         var job: Job?
+        var tenant = "default"
+        /// The level at which its tenant was charged.
+        var charged: Int?
     }
 
     struct Job {
@@ -35,6 +38,17 @@ final class ReferenceKeeper {
         var isRequeued: Bool
         var isSuspended: Bool
         var told: Int
+        var urgency: Urgency
+        /// As the pool knows it.
+        var tenant: String
+        /// As the ticket says it.
+        var tenantTold: String
+        /// Of the tenant and the key.
+        var affinity: String?
+        var keyTold: String
+        var bytes: UInt32
+        /// The endpoint that it waits for alone, and until when.
+        var awaited: (endpoint: EndpointID, until: Instant)?
     }
 
     struct Place {
@@ -71,6 +85,10 @@ final class ReferenceKeeper {
         var isConfigured: Bool
         var isPaused = false
         var refuses = false
+        /// Virtual time at each level, and where each tenant's next grant begins.
+        var virtual: [Int: Int64] = [:]
+        var passes: [String: [Int: Int64]] = [:]
+        var served: [String: EndpointID] = [:]
     }
 
     enum Phase { case expected, asserting, up, away, dead }
@@ -214,7 +232,15 @@ final class ReferenceKeeper {
         }
         result.leases = UInt32(leases.filter { $0.pool == pool && !$0.isProbe }.count)
         result.queued = UInt32(tickets.filter { $0.pool == pool }.count)
-        if let oldest = tickets.filter({ $0.pool == pool && !$0.isSuspended }).map(\.arrival).min() { result.oldestWait = now - oldest }
+        if let oldest = oldest(in: pool) { result.oldestWait = now - oldest }
+        for ticket in tickets where ticket.pool == pool { result.queuedByUrgency[Int(ticket.urgency.rawValue)] += 1 }
+        if known.policy.tenants.count > 1 {
+            result.tenants = known.policy.tenants.map { tenant in
+                TenantState(
+                    name: tenant.name, queued: UInt32(tickets.filter { $0.pool == pool && $0.tenant == tenant.name }.count),
+                    leased: UInt32(leased(tenant.name, in: pool)), oldestWait: oldest(in: pool, tenant.name).map { now - $0 } ?? .zero)
+            }
+        }
         return result
     }
 
@@ -249,6 +275,7 @@ final class ReferenceKeeper {
     }
 
     private func runTimers() throws {
+        for i in tickets.indices where tickets[i].awaited.map({ $0.until <= now }) ?? false { tickets[i].awaited = nil }
         for ticket in tickets where !ticket.isSuspended && ticket.arrival + budget(ticket.budget, ticket.pool) <= now {
             try refuse(ticket)
         }
@@ -285,68 +312,24 @@ final class ReferenceKeeper {
         }
     }
 
-    /// Tickets by arrival; each gets a free endpoint of its pool as long as there is one.
-    func match() throws {
-        forgetWhatIsGone()
-        markIdle()
-        defer { markIdle() }
-        guard !isRecovering else { return }
-        let line = tickets.filter { !$0.isSuspended }.sorted { ($0.arrival, $0.sequence) < ($1.arrival, $1.sequence) }
-        for ticket in line {
-            guard let pool = pools[ticket.pool], pool.isConfigured, !pool.isPaused, hasFree(ticket.pool) else { continue }
-            try grant(ticket)
-            tickets.removeAll { $0.id == ticket.id && $0.instance == ticket.instance }
-        }
-    }
-
-    func hasFree(_ pool: PoolID) -> Bool { workers.keys.contains { state($0, in: pool) == .free } }
-
-    func grant(_ ticket: Waiting) throws {
-        guard let process = processes[ticket.instance], let link = process.link, process.phase == .up else {
-            throw Disagreement(description: "a ticket waits for a dispatcher that is not up")
-        }
-        guard
-            let granted = replies.lazy.compactMap({ reply -> Grant? in
-                if reply.0 == link, case .grant(let grant) = reply.1, grant.ticket == ticket.id { grant } else { nil }
-            }).first
-        else { throw Disagreement(description: "ticket \(ticket.id) got no grant though an endpoint is free") }
-        guard let first = replies.first(where: { if case .grant = $0.1 { true } else { false } }), first.1 == .grant(granted) else {
-            throw Disagreement(description: "ticket \(ticket.id) was overtaken")
-        }
-        guard granted.pool == ticket.pool, state(granted.endpoint, in: ticket.pool) == .free, granted.lease > latest else {
-            throw Disagreement(description: "an illegal grant \(granted)")
-        }
-        if isAvoided(granted.endpoint) {
-            let better = workers.keys.contains { state($0, in: ticket.pool) == .free && !isAvoided($0) }
-            if better { throw Disagreement(description: "an endpoint on an avoided node was preferred") }
-        }
-        guard workers[granted.endpoint]?.places[ticket.pool]?.description.addresses.first == granted.address else {
-            throw Disagreement(description: "a wrong address")
-        }
-        try take("grant") { $0 == link && $1 == .grant(granted) }
-        latest = granted.lease
-        leases.append(
-            Lease(
-                id: granted.lease, pool: ticket.pool, endpoint: granted.endpoint, instance: ticket.instance, told: process.assertion,
-                job: Job(ticket: ticket.id, arrival: ticket.arrival)))
-    }
-
-    private func isAvoided(_ id: EndpointID) -> Bool {
+    func isAvoided(_ id: EndpointID) -> Bool {
         guard let worker = workers[id], !worker.node.isEmpty else { return false }
         return nodes[worker.node]?.avoidedUntil != nil
     }
 
-    func reason(_ pool: PoolID, isRequeued: Bool) -> Reason {
+    func reason(_ pool: PoolID, _ tenant: String, isRequeued: Bool) -> Reason {
         guard let known = pools[pool], known.isConfigured else { return .noEndpoints }
         if known.isPaused { return .paused }
         if isRecovering { return .keeperUnavailable }
         if isRequeued { return .dialFailed }
-        return exists(pool) ? .holdTimeout : .noEndpoints
+        if !exists(pool) { return .noEndpoints }
+        return isCapped(tenant, in: pool) ? .tenantLimit : .holdTimeout
     }
 
-    func refuse(_ ticket: Waiting) throws {
+    func refuse(_ ticket: Waiting, _ reason: Reason? = nil) throws {
+        let reason = reason ?? self.reason(ticket.pool, ticket.tenant, isRequeued: ticket.isRequeued)
         tickets.removeAll { $0.id == ticket.id && $0.instance == ticket.instance }
-        try refuse(ticket.id, ticket.instance, reason(ticket.pool, isRequeued: ticket.isRequeued))
+        try refuse(ticket.id, ticket.instance, reason)
     }
 
     func refuse(_ id: TicketID, _ instance: InstanceID, _ reason: Reason) throws {

@@ -379,7 +379,7 @@ public struct JobMachine: Sendable {
         let job = jobs[Int(id.slot)]
         return AssertedLease(
             lease: job.lease, pool: job.request.pool, endpoint: job.endpoint, address: job.address, age: max(.zero, now - job.granted),
-            isEnding: job.phase == .ending, isProbe: job.isProbe)
+            isEnding: job.phase == .ending, isProbe: job.isProbe, tenant: TenantID(name: job.request.tenant))
     }
 
     /// Structural truths; called after each input in tests.
