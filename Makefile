@@ -87,8 +87,8 @@ bench-cache: ## measure the asset cache beside nginx and Varnish: table here, JS
 	@mkdir -p bench-results
 	python3 Benchmarks/bench-cache.py --objects 1000000 --json bench-results/cache.json $(BENCH_FLAGS)
 
-docs: ## rewrite the tables of keys in docs/configuration.md from the code
-	LEASEHOLD_RECORD=1 swift test --filter ConfigurationReference
+docs: ## rewrite the tables of keys and of metrics in docs/ from the code
+	LEASEHOLD_RECORD=1 swift test --filter 'ConfigurationReference|MetricReference'
 
 fuzz: ## feed mutated bytes to the parsers and codecs (libFuzzer)
 	@scripts/bootstrap build

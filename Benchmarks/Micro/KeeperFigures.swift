@@ -13,12 +13,17 @@ struct KeeperCrowd {
     private let pool: PoolPolicy
     private let link = DispatcherID(rawValue: 1)
     private let size: Int
+    /// Empty for a pool whose jobs are all alike; else whose they are, in turn, at every urgency in turn.
+    private let tenants: [String]
 
-    init(size: Int) {
+    init(size: Int, tenants: Int = 0) {
         self.size = size
+        self.tenants = (0..<tenants).map { "tenant-\($0)" }
         var pool = PoolPolicy(name: "bench")
         pool.maxQueued = 1_000_000
+        pool.maxBytes = nil
         pool.holdTimeout = .seconds(3600)
+        pool.tenants += self.tenants.enumerated().map { .init(name: $1, weight: 1 + $0 % 7) }
         self.pool = pool
         keeper = Keeper(Keeper.Parameters(epoch: 7), policies: [pool], at: now)
         handle(.endpoints(.source(SourceHealth(state: .live))))
@@ -93,7 +98,13 @@ struct KeeperCrowd {
     }
 
     private mutating func ask(age: Duration = .zero, budget: Duration? = nil) {
-        handle(.request(link, .ticket(Ticket(id: TicketID(rawValue: nextTicket), pool: pool.id, age: age, budget: budget))))
+        var ticket = Ticket(id: TicketID(rawValue: nextTicket), pool: pool.id, age: age, budget: budget)
+        if !tenants.isEmpty {
+            random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            ticket.tenant = tenants[Int(random >> 33) % tenants.count]
+            ticket.urgency = Urgency(rawValue: UInt8(truncatingIfNeeded: random >> 61)) ?? .standard
+        }
+        handle(.request(link, .ticket(ticket)))
         nextTicket += 1
     }
 
@@ -116,6 +127,9 @@ func keeperFigures(sizes: [Int], operations: Int) -> [Figure] {
         let left = measure("keeper: cancel the oldest, ask", size: size, operations: operations) { crowd.leave($0) }
         var failing = KeeperCrowd(size: size)
         let failed = measure("keeper: dial failed, quarantine, ask", size: size, operations: operations) { failing.fail($0) }
-        return [idle, full, overtaken, left, failed]
+        var shared = KeeperCrowd(size: size, tenants: 64)
+        shared.fillQueue()
+        let fair = measure("keeper: ask behind 64 tenants x 8 urgencies, release, grant", size: size, operations: operations) { shared.turnOver($0) }
+        return [idle, full, overtaken, left, failed, fair]
     }
 }

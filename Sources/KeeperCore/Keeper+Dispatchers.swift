@@ -126,7 +126,7 @@ extension Keeper {
             latest = asserted.lease
         }
         let p = poolSlot(asserted.pool)
-        let share = pools[p].queue.share(named: asserted.tenant)
+        let share = pools[p].queue.share(of: asserted.tenant)
         var e = endpointSlots[asserted.endpoint] ?? .null
         if e == .null {
             e = addEndpoint(asserted.endpoint)

@@ -130,7 +130,6 @@ extension Keeper {
         precondition(existing == pool.existing, "a pool's existing endpoints are miscounted")
         precondition(
             pool.free.slots(freeLinks).count + pool.avoided.slots(freeLinks).count == listed, "a pool's free lists are broken")
-        precondition(choice(of: p, at: latestInput) == nil || isRecovering, "an endpoint is idle while a ticket waits for it")
         precondition(budgets.deadline(of: p) == deadline(of: p), "a wait has no timer")
         checkQueue(p)
     }

@@ -46,6 +46,7 @@ extension Keeper {
         touch(record.pool)
     }
 
+    @inline(__always)
     private mutating func countJob(_ p: Slot, _ share: Int, by change: UInt32) {
         pools[p].state.leases &+= change
         pools[p].queue.countLease(share, by: change)

@@ -64,7 +64,7 @@ extension Keeper {
     /// The pool's tenants have changed: every ticket and lease goes to the tenant that has its own's name now, or to the default one. What
     /// the shares owed each other is forgotten. O(n) in all tickets and leases.
     private mutating func regroup(_ p: Slot, at now: Instant) {
-        let names = pools[p].queue.shares.map(\.name)
+        let names = pools[p].queue.shares.elements.map(\.name)
         let listed = waiting(in: p)
         for t in listed { suspend(t, at: now) }
         pools[p].queue = PoolQueue(pools[p].policy.tenants)

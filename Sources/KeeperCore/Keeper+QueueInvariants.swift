@@ -21,11 +21,13 @@ extension Keeper {
             }
             for l in dispatchers[d].leases.slots(leaseLinks) where leases[l].pool == p && !leases[l].isProbe { leased[Int(leases[l].share)] += 1 }
         }
-        precondition(pool.queue.shares.map(\.queued) == tenants, "a tenant's tickets are miscounted")
-        precondition(pool.queue.shares.map(\.leased) == leased, "a tenant's leases are miscounted")
-        precondition(pool.queue.shares.allSatisfy { $0.isCapped == ($0.leased >= $0.maxLeased) }, "a tenant is capped, or is not")
+        precondition(pool.queue.shares.elements.map(\.queued) == tenants, "a tenant's tickets are miscounted")
+        precondition(pool.queue.shares.elements.map(\.leased) == leased, "a tenant's leases are miscounted")
+        precondition(pool.queue.shares.elements.allSatisfy { $0.isCapped == ($0.leased >= $0.maxLeased) }, "a tenant is capped, or is not")
         precondition(pool.state.queuedByUrgency == urgencies, "urgencies are miscounted")
         precondition(pool.bytes == bytes, "bytes are miscounted")
+        var copy = self
+        precondition(isRecovering || copy.choice(of: p, at: latestInput) == nil, "an endpoint is idle while a ticket waits for it")
         pool.queue.check(tickets)
         checkOrder(p, queued)
         checkWaits(p)

@@ -65,7 +65,7 @@ extension Keeper {
     }
 
     private func describeTenants(_ p: Slot, at now: Instant, _ state: inout PoolState) {
-        let shares = pools[p].queue.shares
+        let shares = pools[p].queue.shares.elements
         var oldest = shares.indices.map { pools[p].queue.isEmpty ? Instant.never : pools[p].queue.oldest(of: $0, tickets) }
         for wait in pools[p].waitDeadlines.entries {
             let share = Int(tickets[wait.slot].share)

@@ -130,6 +130,6 @@ extension Keeper {
         return AssertedLease(
             lease: lease, pool: pools[p].policy.id, endpoint: endpoints[e].id, address: members[m].address,
             age: max(.zero, now - leases[l].since), isEnding: leases[l].isEnding, isProbe: leases[l].isProbe,
-            tenant: share == 0 ? "" : pools[p].queue.shares[share].name)
+            tenant: share == 0 ? .standard : TenantID(name: pools[p].queue.shares[share].name))
     }
 }

@@ -112,6 +112,7 @@ extension Keeper {
     }
 
     /// Counts a ticket in or out.
+    @inline(__always)
     private mutating func count(_ t: Slot, by change: UInt32) {
         let p = tickets[t].pool
         pools[p].state.queued &+= change
@@ -168,6 +169,7 @@ extension Keeper {
     }
 
     /// The next moment at which a wait ends, or a ticket becomes urgent enough for the reserve. O(1).
+    @inline(__always)
     func deadline(of p: Slot) -> Instant {
         let wait = pools[p].waitDeadlines.first.map { Instant(nanoseconds: $0.key) } ?? .never
         return min(wait, pools[p].queue.deadline(tickets, withRises: pools[p].policy.reserve > 0, at: latestInput))

@@ -46,10 +46,10 @@ struct PoolQueue: Sendable {
     }
 
     private(set) var times = Times()
-    private(set) var shares: ContiguousArray<TenantShare> = []
+    private(set) var shares = Row<TenantShare>()
     /// By tenant, then urgency.
-    private var classes: ContiguousArray<TicketClass> = []
-    private var levels: ContiguousArray<Level> = []
+    private var classes = Row<TicketClass>()
+    private var levels = Row<Level>()
     /// Levels whose heap is not empty, as bits.
     private var activeLevels: UInt8 = 0
     /// Classes with tickets.
@@ -61,31 +61,24 @@ struct PoolQueue: Sendable {
     /// When each class has a budget that ends, or a first ticket that rises. Not kept for a sole class.
     private var clock = DeadlineHeap()
     private var ownDeadlines = SlotHeap()
-    private var slotOfName = SlotTable()
+    private var slots = SlotTable()
 
     /// In the clock, and never due.
     private static let undue = Instant(nanoseconds: .max - 1)
 
     init(_ tenants: [PoolPolicy.Tenant]) {
         for tenant in tenants.isEmpty ? [.standard] : tenants {
-            let hash = Self.hash(tenant.name)
-            if shares.count > 0, slotOfName[hash] == .null { slotOfName.insert(hash, Slot(truncatingIfNeeded: shares.count)) }
+            let id = TenantID(name: tenant.name).rawValue
+            if shares.count > 0, slots[id] == .null { slots.insert(id, Slot(truncatingIfNeeded: shares.count)) }
             shares.append(TenantShare(tenant))
         }
-        classes = ContiguousArray(repeating: TicketClass(), count: shares.count * 8)
-        levels = ContiguousArray(repeating: Level(shares: shares.count), count: 8)
+        classes = Row(ContiguousArray(repeating: TicketClass(), count: shares.count * 8))
+        levels = Row(ContiguousArray(repeating: Level(shares: shares.count), count: 8))
     }
 
     var isEmpty: Bool { occupied == 0 }
 
     // MARK: Tenants
-
-    /// 64-bit FNV-1a.
-    private static func hash(_ name: String) -> UInt64 {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in name.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-        return hash
-    }
 
     /// The tenant of that name, or the default one. O(1), unless two configured names have one hash.
     @inline(__always)
@@ -95,18 +88,26 @@ struct PoolQueue: Sendable {
     }
 
     private func namedShare(_ name: String) -> Int {
-        let slot = slotOfName[Self.hash(name)]
+        let slot = slots[TenantID(name: name).rawValue]
         if slot == .null { return 0 }
-        return shares[Int(slot)].name == name ? Int(slot) : shares.firstIndex { $0.name == name } ?? 0
+        return shares[Int(slot)].name == name ? Int(slot) : shares.elements.firstIndex { $0.name == name } ?? 0
     }
 
+    /// The tenant with that id, or the default one. O(1).
+    func share(of tenant: TenantID) -> Int { max(0, Int(slots[tenant.rawValue])) }
+
+    @inline(__always)
     mutating func countTicket(_ share: Int, by change: UInt32) { shares[share].queued &+= change }
 
     /// Counts a lease in or out; a tenant that reaches its cap is passed over until it is below it again.
+    @inline(__always)
     mutating func countLease(_ share: Int, by change: UInt32) {
         shares[share].leased &+= change
         let isCapped = shares[share].leased >= shares[share].maxLeased
-        guard isCapped != shares[share].isCapped else { return }
+        if isCapped != shares[share].isCapped { cap(share, isCapped) }
+    }
+
+    private mutating func cap(_ share: Int, _ isCapped: Bool) {
         shares[share].isCapped = isCapped
         for level in 0..<8 where shares[share].heads[level] != 0 { weigh(share, level) }
     }
@@ -174,6 +175,7 @@ struct PoolQueue: Sendable {
     }
 
     /// Whether the ticket is the first of its class's two queues.
+    @inline(__always)
     private func isFirst(_ t: Slot, _ c: Int, _ tickets: borrowing Tickets) -> Bool {
         tickets[t].hasOwnBudget ? classes[c].own.first(tickets) == t : classes[c].standard.first(tickets) == t
     }
@@ -181,6 +183,7 @@ struct PoolQueue: Sendable {
     // MARK: Order
 
     /// The effective urgency of a ticket. It rises when it has waited for `age-after`, and again each time that it has.
+    @inline(__always)
     func level(_ urgency: Urgency, since arrival: Instant, at now: Instant) -> Int {
         let waited = now.nanoseconds - arrival.nanoseconds
         if waited < times.ageAfter || times.ageAfter <= 0 { return Int(urgency.rawValue) }
@@ -296,6 +299,7 @@ struct PoolQueue: Sendable {
     // MARK: Time
 
     /// The first ticket of a class whose budget ends, its own apart, and when.
+    @inline(__always)
     private func expiry(of c: Int, _ tickets: borrowing Tickets) -> (ticket: Slot, at: Instant) {
         var earliest: (ticket: Slot, at: Instant) = (.null, .never)
         let first = classes[c].standard.first(tickets)
@@ -307,6 +311,7 @@ struct PoolQueue: Sendable {
     }
 
     /// The next moment at which a budget ends, or, where `withRises`, at which the first ticket of a class rises. O(1).
+    @inline(__always)
     func deadline(_ tickets: borrowing Tickets, withRises: Bool, at now: Instant) -> Instant {
         let own = ownDeadlines.first.map { Instant(nanoseconds: $0.key) } ?? .never
         guard sole >= 0 else { return clock.earliest == Self.undue ? own : min(own, clock.earliest) }
@@ -333,8 +338,12 @@ struct PoolQueue: Sendable {
     }
 
     /// Takes new durations; O(classes) where they differ.
+    @inline(__always)
     mutating func setTimes(_ times: Times, _ tickets: borrowing Tickets, at now: Instant) {
-        guard times != self.times else { return }
+        if times != self.times { takeTimes(times, tickets, at: now) }
+    }
+
+    private mutating func takeTimes(_ times: Times, _ tickets: borrowing Tickets, at now: Instant) {
         self.times = times
         if sole >= 0 { return }
         for c in classes.indices where !classes[c].isEmpty { look(at: c, tickets, now) }
@@ -344,19 +353,19 @@ struct PoolQueue: Sendable {
 
     /// Every ticket, unordered; O(n).
     func slots(_ tickets: borrowing Tickets) -> [Slot] {
-        classes.flatMap { $0.isEmpty ? [] : $0.standard.slots(tickets) + $0.own.slots(tickets) }
+        classes.elements.flatMap { $0.isEmpty ? [] : $0.standard.slots(tickets) + $0.own.slots(tickets) }
     }
 
     /// When the ticket that has waited longest came; O(classes).
     func oldest(_ tickets: borrowing Tickets) -> Instant {
         if sole >= 0 { return tickets[classes[sole].first(tickets)].arrival }
-        return Instant(nanoseconds: classes.reduce(.max) { $1.isEmpty ? $0 : min($0, $1.head.key) })
+        return Instant(nanoseconds: classes.elements.reduce(.max) { $1.isEmpty ? $0 : min($0, $1.head.key) })
     }
 
     /// The same for one tenant; O(1).
     func oldest(of share: Int, _ tickets: borrowing Tickets) -> Instant {
         if sole >= 0 { return sole >> 3 == share ? tickets[classes[sole].first(tickets)].arrival : .never }
-        return Instant(nanoseconds: classes[share << 3..<(share + 1) << 3].reduce(.max) { $1.isEmpty ? $0 : min($0, $1.head.key) })
+        return Instant(nanoseconds: classes.elements[share << 3..<(share + 1) << 3].reduce(.max) { $1.isEmpty ? $0 : min($0, $1.head.key) })
     }
 
     /// Tickets of one urgency; those of one tenant among them.
@@ -388,7 +397,7 @@ struct PoolQueue: Sendable {
 
     /// Traps where a heap, a bit or a count says something else than the classes do; O(n).
     func check(_ tickets: borrowing Tickets) {
-        precondition(classes.count { !$0.isEmpty } == occupied, "classes are miscounted")
+        precondition(classes.elements.count { !$0.isEmpty } == occupied, "classes are miscounted")
         precondition((occupied == 1) == (sole >= 0), "the only class is not known")
         for c in classes.indices {
             let held = classes[c].standard.slots(tickets) + classes[c].own.slots(tickets)

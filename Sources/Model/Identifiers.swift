@@ -16,6 +16,22 @@ private func fnv1a(_ bytes: String.UTF8View, seed: UInt32, prime: UInt32) -> UIn
     bytes.reduce(seed) { ($0 ^ UInt32($1)) &* prime }
 }
 
+/// A tenant as processes name it to each other: the 64-bit FNV-1a hash of its configured name; 0 for the default one.
+public struct TenantID: Hashable, Sendable {
+    public var rawValue: UInt64
+
+    @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue }
+
+    /// Empty is the default tenant.
+    public init(name: String) {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in name.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+        rawValue = name.isEmpty ? 0 : hash
+    }
+
+    public static let standard = TenantID(rawValue: 0)
+}
+
 /// One worker's identity, 128 bits: the pod UID itself where there is one (RFC 9562), otherwise a hash of
 /// the UID's text or of address and port. Never the IP alone, because IPs are reused.
 public struct EndpointID: Hashable, Sendable, Comparable {

@@ -70,7 +70,7 @@ public struct Exposition {
             guard let samples = Self.ofPools[metric] else { break }
             for pool in publication.pools {
                 // Unknown is not 0: what was never told is not shown, what is old is shown, and its age is leasehold_state_age_seconds.
-                guard let state = pool.state, !pool.isGone else { continue }
+                guard let state = publication.state(of: pool, at: now) else { continue }
                 for sample in samples(state) { writer.write([pool.name] + sample.labels, .number(sample.value), nil, &out) }
             }
         case .publisher:

@@ -68,15 +68,15 @@ extension Publication {
             }
             $0.array("bounds") { for bound in LatencyHistogram.bounds { $0.value(nil, bound.inSeconds) } }
             $0.array("processes") { for process in processes { describe(process, &$0, now) } }
-            $0.array("pools") { for pool in pools { draw(pool, &$0) } }
+            $0.array("pools") { for pool in pools { draw(pool, &$0, now) } }
         }
         return text.bytes
     }
 
-    private func draw(_ pool: Pool, _ text: inout JSONText) {
+    private func draw(_ pool: Pool, _ text: inout JSONText, _ now: Instant) {
         text.object {
             $0.value("pool", pool.name)
-            guard let state = pool.state, !pool.isGone else { return $0.null("states") }
+            guard let state = state(of: pool, at: now) else { return $0.null("states") }
             $0.object("states") { for one in EndpointState.allCases { $0.value(one.name, state.count(of: one)) } }
             $0.value("leases", state.leases)
             $0.value("queued", state.queued)

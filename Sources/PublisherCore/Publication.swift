@@ -133,6 +133,21 @@ public struct Publication: Sendable {
         }
     }
 
+    /// A pool's numbers as they are at `now`; nil where they are not known. Who waits has waited longer since it was told, as long as the
+    /// pool-keeper tells every change; what is old is left as it was.
+    public func state(of pool: Pool, at now: Instant) -> PoolState? {
+        guard var state = pool.state, !pool.isGone else { return nil }
+        switch stateEdge {
+        case .up: break
+        case .never, .incomplete, .lost: return state
+        }
+        let since = max(.zero, now - pool.heard)
+        if state.queued > 0 { state.oldestWait += since }
+        for i in state.tenants.indices where state.tenants[i].queued > 0 { state.tenants[i].oldestWait += since }
+        if let others = state.otherTenants, others.queued > 0 { state.otherTenants?.oldestWait += since }
+        return state
+    }
+
     /// Nobody looks any more.
     public mutating func forgetCells() { cells = [:] }
 

@@ -10,18 +10,19 @@ extension Publication {
         text.object {
             $0.value("version", version)
             $0.milliseconds("stateAgeMs", stateAge(at: now))
-            $0.array("pools") { for pool in pools { describe(pool, &$0) } }
+            $0.array("pools") { for pool in pools { describe(pool, &$0, now) } }
             $0.array("processes") { for process in processes { describe(process, &$0, now) } }
             describeSource(&$0, now)
         }
         return text.bytes
     }
 
-    func describe(_ pool: Pool, _ text: inout JSONText) {
+    func describe(_ pool: Pool, _ text: inout JSONText, _ now: Instant) {
         text.object {
             $0.value("pool", pool.name)
-            $0.value("known", pool.state != nil && !pool.isGone)
-            guard let state = pool.state, !pool.isGone else { return }
+            let state = state(of: pool, at: now)
+            $0.value("known", state != nil)
+            guard let state else { return }
             $0.value("total", state.total)
             $0.value("ready", state.total &- state.unready)
             $0.value("free", state.free)

@@ -29,7 +29,7 @@ extension ByteWriter {
         duration(asserted.age)
         flag(asserted.isEnding)
         flag(asserted.isProbe)
-        string(asserted.tenant)
+        integer(asserted.tenant.rawValue)
     }
 
     mutating func duration(_ value: Duration) { integer(UInt64(clamping: value.microseconds)) }
@@ -83,7 +83,7 @@ extension ByteReader {
     mutating func assertedLease() throws(WireError) -> AssertedLease {
         AssertedLease(
             lease: try lease(), pool: try pool(), endpoint: try endpoint(), address: try address(), age: try duration("age"),
-            isEnding: try flag("ending"), isProbe: try flag("probe"), tenant: try string("tenant"))
+            isEnding: try flag("ending"), isProbe: try flag("probe"), tenant: TenantID(rawValue: try integer()))
     }
 
     mutating func pipe() throws(WireError) -> UInt32 {

@@ -48,12 +48,12 @@ public struct AssertedLease: Hashable, Sendable {
     public var isEnding: Bool
     /// A health probe rather than a job.
     public var isProbe: Bool
-    /// Whose job it is; empty is the default tenant.
-    public var tenant: String
+    /// Whose job it is.
+    public var tenant: TenantID
 
     public init(
         lease: LeaseID, pool: PoolID, endpoint: EndpointID, address: SocketAddress, age: Duration = .zero, isEnding: Bool = false,
-        isProbe: Bool = false, tenant: String = ""
+        isProbe: Bool = false, tenant: TenantID = .standard
     ) {
         self.lease = lease
         self.pool = pool

@@ -79,7 +79,12 @@ struct Show: ParsableCommand {
             let some = try chosen(all, \.pool, asked)
             return try text(some) { Table(some) }
         case .listeners:
-            let all = try asked.report([ListenerReport].self, from: .dispatcher, "listeners")
+            var all: [ListenerReport] = []
+            if asked.configuration.names(.dispatcher) { all += try asked.report([ListenerReport].self, from: .dispatcher, "listeners") }
+            for other in [ProcessName.assetCache, .publisher] where asked.configuration.names(other) {
+                // Callers' listeners are what one asks for; what else is away does not hide them.
+                all += (try? asked.report([ListenerReport].self, from: other, "listeners")) ?? []
+            }
             return try text(all) { Table(all) }
         case .workers:
             let all = try asked.report([WorkerReport].self, from: .scaler, "workers")

@@ -51,7 +51,7 @@ import Wire
         let old = LeaseID(epoch: 3, counter: 9)
         talk.request(
             .assertLease(
-                AssertedLease(lease: old, pool: talk.pool, endpoint: worker(1).id, address: worker(1).addresses[0], tenant: "acme")), on: link)
+                AssertedLease(lease: old, pool: talk.pool, endpoint: worker(1).id, address: worker(1).addresses[0], tenant: TenantID(name: "acme"))), on: link)
         talk.request(.asserted, on: link)
         #expect(talk.ask(1, tenant: "acme", on: link) == .held)
         talk.release(old, on: link)

@@ -147,7 +147,7 @@ struct RandomWalk {
         .assertLease(
             AssertedLease(
                 lease: lease, pool: pool, endpoint: endpoint, address: worker(addressOf(endpoint.low)).addresses[0], isEnding: isEnding, isProbe: isProbe,
-                tenant: tenant))
+                tenant: TenantID(name: tenant)))
     }
 
     mutating func connect(_ instance: InstanceID) throws {

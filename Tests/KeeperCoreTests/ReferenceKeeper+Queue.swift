@@ -19,6 +19,11 @@ extension ReferenceKeeper {
         return tenants.dropFirst().contains { $0.name == told } ? told : tenants.first?.name ?? "default"
     }
 
+    func tenant(_ told: TenantID, in pool: PoolID) -> String {
+        let tenants = pools[pool]?.policy.tenants ?? []
+        return tenants.dropFirst().first { TenantID(name: $0.name) == told }?.name ?? tenants.first?.name ?? "default"
+    }
+
     func oldest(in pool: PoolID, _ tenant: String? = nil) -> Instant? {
         tickets.filter { $0.pool == pool && !$0.isSuspended && (tenant == nil || $0.tenant == tenant) }.map(\.arrival).min()
     }

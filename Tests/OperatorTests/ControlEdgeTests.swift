@@ -99,8 +99,8 @@ private final class FakeProcess: Sendable {
         let show = try #require(try Leasehold.parseAsRoot(["show", "processes", "--json"]) as? Show)
         let text = try show.look(Operator(process.configuration))
         let reports = try JSONDecoder().decode([ProcessReport].self, from: Data(text.utf8))
-        // The file has no asset cache.
-        #expect(reports.map(\.process) == ProcessName.allCases.filter { $0 != .assetCache }.map(\.rawValue))
+        // The file has no asset cache and no publisher.
+        #expect(reports.map(\.process) == ProcessName.allCases.filter { $0 != .assetCache && $0 != .publisher }.map(\.rawValue))
         #expect(reports.allSatisfy { $0.pid == 0 && !$0.ready && $0.status == "not running" })
     }
 

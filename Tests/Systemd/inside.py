@@ -30,7 +30,7 @@ def figure(text):
     print(f"    {text}", flush=True)
 
 
-SERVICES = [unit(d) for d in DAEMONS] + ["leasehold-asset-cache.service", "leasehold-worker@.service"]
+SERVICES = [unit(d) for d in DAEMONS] + ["leasehold-publisher.service", "leasehold-asset-cache.service", "leasehold-worker@.service"]
 
 
 # --- The units as they are written -------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ print(repr(s.recv(65536)))
 
 @test
 def each_edge_lets_in_its_own_users_and_refuses_all_others():
-    users = [f"leasehold-{d}" for d in DAEMONS] + ["leasehold-worker", "nobody"]
+    users = [f"leasehold-{d}" for d in DAEMONS] + ["leasehold-publisher", "leasehold-worker", "nobody"]
     for edge, rule in EDGES.items():
         path = f"/run/leasehold/{edge}.sock"
         for user in users:
@@ -215,6 +215,55 @@ def a_socket_that_the_configuration_does_not_name_is_a_configuration_error():
     extra.unlink()
     run("systemctl", "daemon-reload")
     run("systemctl", "reset-failed", unit("dispatcher"))
+    assert get()[0] == 200
+    ready()
+
+
+# --- The publisher -----------------------------------------------------------------------------------------------------------------
+def published(path):
+    """Status and text; None while nobody answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", 9808, timeout=PATIENCE)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+@test
+def the_publisher_hears_everybody_and_nobody_else_hears_them():
+    run("systemctl", "stop", "leasehold.target")
+    configure(pools() + "publisher: {}\n")
+    run("systemctl", "start", "leasehold.target")
+    run("systemctl", "enable", "--now", "leasehold-publisher.socket", unit("publisher"))
+    assert get()[0] == 200
+    names = [*DAEMONS, "publisher"]
+    lines = [f'leasehold_process_up{{process="{name}"}} 1' for name in names]
+    until("every process is heard", lambda: all(line in published("/metrics")[1].splitlines() for line in lines))
+    until("it is ready", lambda: published("/readyz")[0] == 200)
+    status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid('publisher')}/status").read_text().splitlines() if ":\t" in line)
+    assert status["CapEff"].strip("0 ") == "" and status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
+    assert int(status["Uid"].split()[0]) == int(run("id", "--user", "leasehold-publisher").stdout)
+    for user in ("leasehold-dispatcher", "leasehold-worker", "nobody"):
+        for name in names:
+            tried = as_user(user, "/usr/bin/python3", "-c", CONNECT, f"/run/leasehold/vitals/{name}.sock")
+            assert tried.returncode != 0 and "PermissionError" in tried.stdout, f"{user} on the vitals of {name}: {tried.stdout}"
+    # Its socket outlives it: whoever asks meanwhile waits.
+    former = pid("publisher")
+    run("systemctl", "kill", "--signal=KILL", "--kill-who=main", unit("publisher"))
+    assert published("/healthz") == (200, "ok\n")
+    assert pid("publisher") != former
+    # Stopped for longer than its watchdog: nobody minds.
+    run("systemctl", "kill", "--signal=STOP", "--kill-who=main", unit("publisher"))
+    assert all(get()[0] == 200 for _ in range(20))
+    until("its watchdog has replaced it", lambda: show(unit("publisher"), "ActiveState") == "active" and published("/healthz") == (200, "ok\n"), 60)
+    run("systemctl", "disable", "--now", "leasehold-publisher.socket", unit("publisher"))
+    run("systemctl", "stop", "leasehold.target")
+    configure(pools())
+    run("systemctl", "start", "leasehold.target")
     assert get()[0] == 200
     ready()
 

@@ -11,10 +11,10 @@ import time
 
 DAEMONS = ["watcher", "pool-keeper", "dispatcher", "scaler"]
 EDGES = {
-    "endpoints": {"server": "watcher", "users": ["leasehold-pool-keeper"]},
+    "endpoints": {"server": "watcher", "users": ["leasehold-pool-keeper", "leasehold-publisher"]},
     "workers": {"server": "watcher", "users": ["leasehold-scaler"]},
     "leasing": {"server": "pool-keeper", "users": ["leasehold-dispatcher"]},
-    "state": {"server": "pool-keeper", "users": ["leasehold-scaler"]},
+    "state": {"server": "pool-keeper", "users": ["leasehold-scaler", "leasehold-publisher"]},
     "scaling": {"server": "pool-keeper", "users": ["leasehold-scaler"]},
     "leases": {"server": "pool-keeper", "users": ["leasehold-asset-cache"]},
 }

@@ -9,7 +9,7 @@ enum Golden {
     private static let address = SocketAddress(v4: 0x7f00_0001, port: 80)
     private static let asserted = AssertedLease(
         lease: lease, pool: PoolID(rawValue: 7), endpoint: EndpointID(high: 8, low: 9), address: address, age: .microseconds(10),
-        isEnding: true, tenant: "t")
+        isEnding: true, tenant: TenantID(rawValue: 11))
     private static let ticket = Ticket(id: TicketID(rawValue: 1), connection: caller, pool: PoolID(rawValue: 4))
 
     private static let leaseBytes = "0100000000000000 0200000000000000"
@@ -17,7 +17,7 @@ enum Golden {
     private static let workerBytes = "05000000 06000000"
     private static let ticketBytes = "0100000000000000 \(callerBytes) 04000000 0000000000000000 00 03 0000 0000 00000000 00"
     private static let assertedBytes =
-        "\(leaseBytes) 07000000 0800000000000000 0900000000000000 04 5000 0000000000000000 0100007f00000000 0a00000000000000 01 00 0100 74"
+        "\(leaseBytes) 07000000 0800000000000000 0900000000000000 04 5000 0000000000000000 0100007f00000000 0a00000000000000 01 00 0b00000000000000"
 
     static let requests: [(LeasingRequest, String)] = [
         frame(.ticket(ticket), "01 \(ticketBytes)"),

@@ -143,8 +143,7 @@ extension PageFiles {
           pool.canvas.setAttribute("aria-label", pool.name + ": " + states.filter((s) => data.states[s]).map((s) => data.states[s] + " " + s).join(", "));
           if (!pool.seen) return;
           const lines = data.queue.map((q) => row((q.urgency !== undefined ? "u=" + q.urgency : "") + (q.tenant !== undefined ? " " + q.tenant : ""), number.format(q.queued), q.oldestWaitMs === undefined ? "" : time(q.oldestWaitMs)));
-          if (lines.length === 0) lines.push(row("nobody waits", 0, ""));
-          else if (data.queue.every((q) => q.oldestWaitMs === undefined)) lines.push(row("all", number.format(data.queued), time(data.oldestWaitMs)));
+          lines.push(data.queued ? row("all", number.format(data.queued), time(data.oldestWaitMs)) : row("nobody waits", 0, ""));
           pool.queue.replaceChildren(...lines);
           pool.counts.replaceChildren(...states.map((s) => row(s, number.format(data.states[s]))));
           drawHistogram(pool.hold, data.hold);

@@ -3,20 +3,20 @@ extension PageFiles {
         :root {
           color-scheme: light dark;
           --ground: #fbfbfa; --card: #fff; --ink: #1b1f24; --soft: #59636e; --line: #d5d9de; --accent: #0b57b7;
-          --free: #8fd0a0; --leased: #1f6fd6; --ending: #7a4fc9; --recovering: #2aa7b8; --quarantined: #d2361f; --draining: #c98a00; --unready: #b4bac1;
+          --free: #8fd0a0; --leased: #1f6fd6; --ending: #7a4fc9; --recovering: #2aa7b8; --quarantined: #d2361f; --draining: #c98a00; --unready: #7f8892;
           --warn: #8a5a00; --bad: #b3261e; --good: #1a6b36;
         }
         @media (prefers-color-scheme: dark) {
           :root:not([data-theme=light]) {
             --ground: #101418; --card: #181d23; --ink: #e7ebef; --soft: #9aa6b2; --line: #303842; --accent: #7fb4ff;
-            --free: #2f6b42; --leased: #5b9dff; --ending: #b08cff; --recovering: #4fd0e0; --quarantined: #ff6a55; --draining: #f0b429; --unready: #4a535d;
+            --free: #3f8f59; --leased: #5b9dff; --ending: #b08cff; --recovering: #4fd0e0; --quarantined: #ff6a55; --draining: #f0b429; --unready: #454d56;
             --warn: #f0b429; --bad: #ff8a7a; --good: #7fd79a;
           }
         }
         :root[data-theme=dark] {
           color-scheme: dark;
           --ground: #101418; --card: #181d23; --ink: #e7ebef; --soft: #9aa6b2; --line: #303842; --accent: #7fb4ff;
-          --free: #2f6b42; --leased: #5b9dff; --ending: #b08cff; --recovering: #4fd0e0; --quarantined: #ff6a55; --draining: #f0b429; --unready: #4a535d;
+          --free: #3f8f59; --leased: #5b9dff; --ending: #b08cff; --recovering: #4fd0e0; --quarantined: #ff6a55; --draining: #f0b429; --unready: #454d56;
           --warn: #f0b429; --bad: #ff8a7a; --good: #7fd79a;
         }
         :root[data-theme=light] { color-scheme: light; }
