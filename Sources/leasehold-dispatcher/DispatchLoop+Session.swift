@@ -64,6 +64,8 @@ extension DispatchLoop {
             case .ended:
                 worker.pointee.down.mode = .done
                 endSending(&caller.pointee.socket, caller.pointee.descriptor.raw)
+                // Its end may come alone, with no byte that would set the deadline anew.
+                armTunnel(slot)
             case .sourceBroken: return workerLost(slot)
             case .sinkBroken: return callerLost(slot)
             case .starved, .malformed: return starved(slot)

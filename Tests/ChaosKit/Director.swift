@@ -111,10 +111,11 @@ final class Director {
 
     private func signal(_ process: Fleet.Process, _ number: Int32) {
         let waited = process == .dispatcher ? manager.dispatcherWaited() : 0
+        // Before those who are cut by it can say so.
+        if process == .dispatcher { _ = try? arena.ask { [crowd] in crowd.dispatcherStruck(at: monotonicNow(), after: waited) } }
         manager.signal(process, number)
         guard process == .dispatcher else { return }
         let now = monotonicNow()
-        arena.post { [crowd] in crowd.dispatcherStruck(at: now, after: waited) }
         arena.post { [crowd] in number == SIGCONT ? crowd.order.dispatcherCame(at: now) : crowd.order.dispatcherWent(at: now) }
     }
 

@@ -193,7 +193,7 @@ import Testing
             try idle.send("i")
             var letGo = -1
             while letGo < 2, got.count < size - 1000 {
-                got += try slow.receive(500)
+                got += try slow.receive(100)
                 let leases = try fleet.pool("pods").leases
                 if letGo < 0, leases == 2 { letGo = 0 }
                 guard letGo >= 0, leases == 1 else { continue }
