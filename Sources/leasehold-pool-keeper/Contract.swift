@@ -4,7 +4,7 @@
 // ACCEPTS     endpoints edge (as a client): snapshot, upsert, remove, source. leasing edge: ticket, cancel, unused, dial-failed,
 //             ending, release, assert, escrow (with descriptors). scaling edge: drain-idle, drain, undrain. control edge: show pools | endpoints | leases | queue,
 //             drain, undrain, quarantine, pause, resume.
-// SENDS       leasing edge: grant, refuse, probe, revoke, adopt (with descriptors). state edge: each pool's state. scaling edge: drained.
+// SENDS       leasing edge: grant, refuse, probe, revoke, adopt (with descriptors). state edge: each pool's state. leases edge: open leases. scaling edge: drained.
 // HOLDS       endpoints, tickets, leases in memory: told again by its neighbours. In escrow, duplicates of the dispatchers' descriptors, within
 //             RLIMIT_NOFILE minus a reserve: it hands them to the next process in a seat, cuts what nobody adopts, and reads none.
 //             On disk: the epoch; the roster of dispatchers, and the endpoints whose worker may be at a job of a dead one; the operator's

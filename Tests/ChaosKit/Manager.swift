@@ -59,7 +59,7 @@ final class Manager: @unchecked Sendable {
             let edges =
                 switch process {
                 case .watcher: ["endpoints", "workers"]
-                case .poolKeeper: ["leasing", "scaling", "state"]
+                case .poolKeeper: ["leases", "leasing", "scaling", "state"]
                 case .dispatcher, .scaler: [String]()
                 }
             unit.sockets.append(("control", try Self.edge("\(run)/control/\(process.rawValue).sock")))

@@ -304,6 +304,8 @@ final class CacheService: Sendable {
         _ method: String, _ asked: Asked, _ fields: Fields, body: (() async throws -> ByteBuffer?)? = nil
     ) async throws -> OriginResponse {
         var fields = fields
+        // The 100 is ours to give: the body is taken in as it comes.
+        fields.remove("expect")
         Loops.mark(&fields, pseudonym: pseudonym)
         for name in fields.all.map(\.name) where name.hasPrefix("leasehold-") { fields.remove(name) }
         let start = monotonicNow()

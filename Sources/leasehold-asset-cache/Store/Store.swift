@@ -7,6 +7,7 @@ import Logging
 import Model
 import ServiceKit
 import Synchronization
+import Systemd
 
 /// Buckets, objects and uploads on disk, within a bound of bytes. Every method blocks; never on an event loop.
 ///
