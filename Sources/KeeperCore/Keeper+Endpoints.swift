@@ -47,6 +47,11 @@ extension Keeper {
                 touch(p)
                 if members[m].isWanted { wantedMoved(m, state, at: now) }
             }
+            if state == .quarantined {
+                pools[members[m].pool].quarantines.set(m, to: timer(of: e))
+            } else if old == .quarantined {
+                pools[members[m].pool].quarantines.set(m, to: .never)
+            }
             if state == .free {
                 if old != .free || place == .used { list(m, place) }
             } else if members[m].list != .none {

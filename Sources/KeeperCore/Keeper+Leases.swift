@@ -15,6 +15,9 @@ extension Keeper {
             ticket: job.ticket, lease: id, pool: pools[p].policy.id, endpoint: endpoints[e].id, address: members[m].address,
             alternate: members[m].alternate, dialBy: pools[p].dialBy)
         if let affinity { pools[p].affinities.remember(affinity, grant.endpoint) }
+        note(
+            .granted(id, grant.endpoint, heldNanoseconds: now.nanoseconds &- job.arrival.nanoseconds), job, p, d,
+            share: UInt16(truncatingIfNeeded: share), at: now)
         actions.append(.reply(link, .grant(grant)))
         actions.append(.notice(.granted(id, grant.pool, grant.endpoint, held: now - job.arrival)))
     }
@@ -96,6 +99,12 @@ extension Keeper {
         if isProbe { endpoints[e].probes -= 1 } else { countJob(p, share, by: .max) }  // one less, modulo 2³²
         if charged >= 0, end.isUnserved { pools[p].queue.refund(share, charged) }
         if leases[l].isEscrowed { actions.append(end.isAccounted ? .closeWorker(dispatchers[d].instance, id) : .fence(dispatchers[d].instance, id)) }
+        if !isProbe {
+            // Of one that another pool-keeper granted, nothing but the lease is known.
+            let job = leases[l].job ?? JobPlace(ticket: TicketID(rawValue: 0), arrival: leases[l].since)
+            note(
+                .ended(id, endpoints[e].id, end, lastedNanoseconds: lasted.nanoseconds), job, p, d, share: leases[l].share, at: now)
+        }
         leases.remove(l)
         touch(p)
         actions.append(.notice(.leaseEnded(id, pools[p].policy.id, endpoints[e].id, end, lasted: lasted)))

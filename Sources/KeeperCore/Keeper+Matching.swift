@@ -103,7 +103,7 @@ extension Keeper {
         let p = tickets[t].pool
         let isCharged = pools[p].queue.isShared
         if isCharged { pools[p].queue.charge(choice.share, choice.level, isFirst: !choice.isAffine) }
-        let job = JobPlace(ticket: tickets[t].id, arrival: tickets[t].arrival)
+        let job = JobPlace(t, tickets)
         let (d, hash) = (tickets[t].dispatcher, tickets[t].hasAffinity ? tickets.affinities[t]?.hash : nil)
         forget(t, at: now)
         grant(

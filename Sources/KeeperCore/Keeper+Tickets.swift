@@ -29,19 +29,22 @@ extension Keeper {
         if !isLate {
             let m = offer(p, share, ticket.urgency, since: arrival, affinity, until: end, at: now)
             if m != .null {
-                let job = JobPlace(ticket: ticket.id, arrival: arrival)
+                let job = JobPlace(ticket: ticket.id, arrival: arrival, caller: ticket.connection, urgency: ticket.urgency)
                 return grant(m, to: job, of: d, share: share, charged: -1, affinity: affinity, at: now, &actions)
             }
         }
         if isLate || budget == 0 || (pools[p].state.isPaused && pools[p].refusesWhilePaused) {
             let reason = reason(p, share, isRequeued: ticket.isRequeued)
-            return refuse(ticket.id, p, reason, share, ticket.urgency, arrival: arrival, d, at: now, &actions)
+            let job = JobPlace(ticket: ticket.id, arrival: arrival, caller: ticket.connection, urgency: ticket.urgency)
+            return refuse(job, p, reason, share, d, at: now, &actions)
         }
         if !ticket.isRequeued, let reason = makeRoom(ticket, p, share, at: now, &actions) {
-            return refuse(ticket.id, p, reason, share, ticket.urgency, arrival: arrival, d, at: now, &actions)
+            let job = JobPlace(ticket: ticket.id, arrival: arrival, caller: ticket.connection, urgency: ticket.urgency)
+            return refuse(job, p, reason, share, d, at: now, &actions)
         }
         guard let t = fileTicket(ticket, p, d, arrival, ownBudget, at: now, &actions) else { return }
         enqueue(t, at: now)
+        noteWaiting(t, at: now)
     }
 
     private func affinityHash(_ ticket: Ticket, _ share: Int, _ p: Slot) -> UInt64 {
@@ -131,6 +134,7 @@ extension Keeper {
     /// The caller left, or nobody goes on with it.
     mutating func gone(_ t: Slot, at now: Instant, _ actions: inout [Action]) {
         let (p, arrival) = (tickets[t].pool, tickets[t].arrival)
+        note(.gone(heldNanoseconds: (now - arrival).nanoseconds), JobPlace(t, tickets), p, tickets[t].dispatcher, share: tickets[t].share, at: now)
         forget(t, at: now)
         actions.append(.notice(.gone(pools[p].policy.id, held: now - arrival)))
     }
@@ -196,12 +200,11 @@ extension Keeper {
 
     /// Refuses a ticket that has a record.
     mutating func refuseWaiting(_ t: Slot, _ reason: Reason? = nil, at now: Instant, _ actions: inout [Action]) {
-        let (id, p, d, arrival) = (tickets[t].id, tickets[t].pool, tickets[t].dispatcher, tickets[t].arrival)
-        let (share, urgency) = (Int(tickets[t].share), tickets[t].urgency)
+        let (job, p, d, share) = (JobPlace(t, tickets), tickets[t].pool, tickets[t].dispatcher, Int(tickets[t].share))
         let reason = reason ?? (pools[p].isConfigured ? self.reason(p, share, isRequeued: tickets[t].isRequeued) : .noEndpoints)
         let standing = standing(of: t, at: now)
         forget(t, at: now)
-        refuse(id, p, reason, share, urgency, arrival: arrival, standing: standing, d, at: now, &actions)
+        refuse(job, p, reason, share, standing: standing, d, at: now, &actions)
     }
 
     /// What a refused caller is told of the line: its place, those who waited, and how long the oldest had.
@@ -252,15 +255,16 @@ extension Keeper {
     }
 
     private mutating func refuse(
-        _ id: TicketID, _ p: Slot, _ reason: Reason, _ share: Int, _ urgency: Urgency, arrival: Instant, standing: Standing? = nil, _ d: Slot,
-        at now: Instant, _ actions: inout [Action]
+        _ job: JobPlace, _ p: Slot, _ reason: Reason, _ share: Int, standing: Standing? = nil, _ d: Slot, at now: Instant,
+        _ actions: inout [Action]
     ) {
         let standing = standing ?? self.standing(in: p, at: now)
-        let retryAfter = retryAfter(p, reason, share, urgency, arrival: arrival)
+        let retryAfter = retryAfter(p, reason, share, job.urgency, arrival: job.arrival)
+        note(.refused(reason, heldNanoseconds: (now - job.arrival).nanoseconds), job, p, d, share: UInt16(truncatingIfNeeded: share), at: now)
         let refusal = Refusal(
-            ticket: id, reason: reason, retryAfter: retryAfter, queued: standing.queued, position: standing.position,
+            ticket: job.ticket, reason: reason, retryAfter: retryAfter, queued: standing.queued, position: standing.position,
             oldestWait: standing.oldestWait)
-        refuse(refusal, pool: pools[p].policy.id, held: now - arrival, d, &actions)
+        refuse(refusal, pool: pools[p].policy.id, held: now - job.arrival, d, &actions)
     }
 
     private func refuse(_ refusal: Refusal, pool: PoolID, held: Duration, _ d: Slot, _ actions: inout [Action]) {

@@ -20,14 +20,18 @@ public struct Keeper: Sendable {
         public var recoveryGrace: Duration
         /// How long a node is avoided after its last dial time-out.
         public var nodeAvoidance: Duration
+        /// How many of the newest decisions are remembered.
+        public var decisions: Int
 
         public init(
-            epoch: UInt64, adoptWithin: Duration = .zero, recoveryGrace: Duration = .seconds(2), nodeAvoidance: Duration = .seconds(30)
+            epoch: UInt64, adoptWithin: Duration = .zero, recoveryGrace: Duration = .seconds(2), nodeAvoidance: Duration = .seconds(30),
+            decisions: Int = 8192
         ) {
             self.epoch = epoch
             self.adoptWithin = adoptWithin
             self.recoveryGrace = recoveryGrace
             self.nodeAvoidance = nodeAvoidance
+            self.decisions = decisions
         }
     }
 
@@ -92,6 +96,7 @@ public struct Keeper: Sendable {
     /// Everything else that happens by time, by ``Timer`` number.
     var timers = DeadlineHeap()
     var touched: ContiguousArray<Slot> = []
+    var ring: DecisionRing
     /// When the input at hand came, or the last one.
     var latestInput: Instant
 
@@ -104,6 +109,7 @@ public struct Keeper: Sendable {
         self.parameters = parameters
         started = now
         latestInput = now
+        ring = DecisionRing(capacity: parameters.decisions)
         latest = LeaseID(epoch: parameters.epoch, counter: 0)
         for policy in policies { configure(policy, at: now) }
         for entry in roster {

@@ -25,6 +25,8 @@ struct LeaseRecord: Sendable {
 struct JobPlace: Sendable {
     var ticket: TicketID
     var arrival: Instant
+    var caller = ConnectionID.none
+    var urgency = Urgency.standard
 }
 
 /// One process that holds or may hold leases.

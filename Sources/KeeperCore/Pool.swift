@@ -31,6 +31,9 @@ struct Pool: Sendable {
     /// Free places that tickets wait for: more than one only while something else is in the way.
     var wanted: [Slot] = []
 
+    /// When the quarantine of each place ends.
+    var quarantines = DeadlineHeap()
+
     /// All members, by ``Keeper/poolLinks``.
     var members = SlotList()
     /// Free members, least recently used first.

@@ -139,14 +139,19 @@ public struct TicketReport: Codable, Hashable, Sendable {
     public var remainingMs: Int?
     /// RFC 9218: 0 is the most urgent.
     public var urgency: Int
+    /// What it has risen to by waiting.
+    public var level: Int
+    public var tenant: String
+    /// It waits for the endpoint that served its affinity key last.
+    public var waitsForEndpoint: Bool
     /// Request head and body bytes that wait with it.
     public var bytes: Int
     /// Back in its place after an endpoint proved stale.
     public var requeued: Bool
 
     public init(
-        pool: String, place: Int, ticket: TicketID, seat: String, age: Duration, remaining: Duration?, urgency: Urgency, bytes: Int,
-        requeued: Bool
+        pool: String, place: Int, ticket: TicketID, seat: String, age: Duration, remaining: Duration?, urgency: Urgency, level: Int? = nil,
+        tenant: String = "default", waitsForEndpoint: Bool = false, bytes: Int, requeued: Bool
     ) {
         self.pool = pool
         self.place = place
@@ -155,6 +160,9 @@ public struct TicketReport: Codable, Hashable, Sendable {
         ageMs = Int(age.milliseconds)
         remainingMs = remaining.map { Int($0.milliseconds) }
         self.urgency = Int(urgency.rawValue)
+        self.level = level ?? Int(urgency.rawValue)
+        self.tenant = tenant
+        self.waitsForEndpoint = waitsForEndpoint
         self.bytes = bytes
         self.requeued = requeued
     }

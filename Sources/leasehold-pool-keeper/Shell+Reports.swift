@@ -35,9 +35,11 @@ extension Shell {
                 keeper.ticketReports(of: policy.id, at: now).enumerated().map { place, ticket in
                     ServiceKit.TicketReport(
                         pool: policy.name, place: place + 1, ticket: ticket.ticket, seat: ticket.seat, age: ticket.age,
-                        remaining: ticket.remaining, urgency: ticket.urgency, bytes: Int(ticket.bytes), requeued: ticket.isRequeued)
+                        remaining: ticket.remaining, urgency: ticket.urgency, level: ticket.level, tenant: ticket.tenant,
+                        waitsForEndpoint: ticket.isAffine, bytes: Int(ticket.bytes), requeued: ticket.isRequeued)
                 }
             })
+        case let what where what.hasPrefix("explain "): return explanation(what.dropFirst(8))
         default:
             return .failed(status: 64, "the pool-keeper has no report '\(what)'; it has pools, endpoints, leases, queue and process")
         }

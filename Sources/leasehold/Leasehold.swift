@@ -14,7 +14,7 @@ struct Leasehold: ParsableCommand {
         subcommands: [VersionCommand.self, Completions.self, WorkerExec.self],
         groupedSubcommands: [
             CommandGroup(name: "Run", subcommands: [Up.self, Demo.self]),
-            CommandGroup(name: "Look", subcommands: [Check.self, Show.self, Top.self, Logs.self]),
+            CommandGroup(name: "Look", subcommands: [Check.self, Show.self, Explain.self, Top.self, Logs.self]),
             CommandGroup(name: "Assets", subcommands: [CacheCommand.self, ProfilesCommand.self]),
             CommandGroup(name: "Change", subcommands: [Drain.self, Undrain.self, WaitIdle.self, Quarantine.self, Pause.self, Resume.self]),
         ])

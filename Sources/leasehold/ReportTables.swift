@@ -52,14 +52,19 @@ extension Table {
             })
     }
 
+    private static func notes(_ ticket: TicketReport) -> Cell {
+        if ticket.remainingMs == nil { return Cell("dispatcher-away", .warning) }
+        return Cell(ticket.requeued ? "requeued" : ticket.waitsForEndpoint ? "waits for its endpoint" : "")
+    }
+
     init(_ tickets: [TicketReport]) {
         self.init(
-            ["POOL", "PLACE", "AGE", "LEFT", "URGENCY", "BYTES", "TICKET", "SEAT", "NOTES"],
+            ["POOL", "PLACE", "AGE", "LEFT", "URGENCY", "TENANT", "BYTES", "TICKET", "SEAT", "NOTES"],
             rows: tickets.map { ticket in
                 [
                     Cell(ticket.pool), Cell(ticket.place), Cell(age(ticket.ageMs)), Cell(ticket.remainingMs.map(age) ?? "", nil),
-                    Cell(ticket.urgency), Cell(ticket.bytes), Cell(String(ticket.ticket)), Cell(ticket.seat),
-                    ticket.remainingMs == nil ? Cell("dispatcher-away", .warning) : Cell(ticket.requeued ? "requeued" : ""),
+                    ticket.level == ticket.urgency ? Cell(ticket.urgency) : Cell("\(ticket.urgency) → \(ticket.level)"), Cell(ticket.tenant),
+                    Cell(ticket.bytes), Cell(String(ticket.ticket)), Cell(ticket.seat), Self.notes(ticket),
                 ]
             })
     }

@@ -63,8 +63,8 @@ import Wire
             urgency: .standard, bytes: 412, requeued: false)
         #expect(
             Table([ticket]).render(coloured: false) == """
-                POOL      PLACE    AGE  LEFT  URGENCY  BYTES  TICKET  SEAT  NOTES
-                browsers      1  400ms  -           3    412       9     0  dispatcher-away
+                POOL      PLACE    AGE  LEFT  URGENCY  TENANT   BYTES  TICKET  SEAT  NOTES
+                browsers      1  400ms  -           3  default    412       9     0  dispatcher-away
 
                 """)
     }

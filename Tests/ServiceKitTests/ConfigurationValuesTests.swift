@@ -63,6 +63,10 @@ import Testing
                     service: x/y
                     slots: 4
                     hold: { timeout: 10s, no-endpoints-timeout: 2m, max-queued: 7 }
+                    tenants: { acme: { weight: 3, max-leased: 20, max-queued: 500 }, default: { weight: 2 } }
+                    queue: { age-after: 10s, shed: oldest, max-bytes: 1MiB }
+                    affinity: { wait: 4s }
+                    reserve: 1
                     dial: { timeout: 500ms, by: 3s }
                     quarantine: { first: 1s, most: 8s }
                     reuse: when-ready
@@ -76,6 +80,12 @@ import Testing
         expected.holdTimeout = .seconds(10)
         expected.noEndpointsTimeout = .seconds(120)
         expected.maxQueued = 7
+        expected.tenants = [.init(name: "default", weight: 2), .init(name: "acme", weight: 3, maxLeased: 20, maxQueued: 500)]
+        expected.ageAfter = .seconds(10)
+        expected.shed = .oldest
+        expected.maxBytes = 1 << 20
+        expected.affinityWait = .seconds(4)
+        expected.reserve = 1
         expected.dialBy = .seconds(3)
         expected.quarantine = .init(first: .seconds(1), most: .seconds(8))
         expected.reuse = .whenReady(settle: .seconds(4))

@@ -139,7 +139,7 @@ extension DispatcherProcess {
         caller.connection = nil
         guard let id = caller.job else { return world.fail("\(caller.name) has no job") }
         let policy = world.scenario.policies[caller.plan.pool]
-        let request = caller.record?.request ?? JobRequest(pool: policy.id, budget: caller.plan.budget)
+        let request = caller.record?.request ?? caller.plan.request(in: policy.id)
         let isRequeued = caller.record.map { $0.isRequeued || $0.phase != .waiting } ?? false
         guard machine.adopt(id, AdoptedJob(request: request, arrived: caller.arrived, isRequeued: isRequeued), at: now) else {
             return world.fail("the name of \(caller.name)'s job is taken")

@@ -141,8 +141,8 @@ final class DispatcherProcess: Process {
         caller.job = id
         escrow(caller)
         world.trace.note(name) { "\(caller.name) wants \(world.scenario.policies[caller.plan.pool].name), job \(id.ticket.rawValue)" }
-        setHoldDeadline(caller, JobRequest(pool: world.scenario.policies[caller.plan.pool].id, budget: caller.plan.budget))
-        feed(.arrived(id, JobRequest(pool: world.scenario.policies[caller.plan.pool].id, budget: caller.plan.budget)))
+        setHoldDeadline(caller, caller.plan.request(in: world.scenario.policies[caller.plan.pool].id))
+        feed(.arrived(id, caller.plan.request(in: world.scenario.policies[caller.plan.pool].id)))
     }
 
     func owner(of id: JobID) -> Caller? {

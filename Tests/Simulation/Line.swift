@@ -12,6 +12,10 @@ struct Line {
         var arrival: Int64
         var budget: Duration?
         var isRequeued: Bool
+        var urgency: Urgency
+        var tenant: String
+        var hasAffinity: Bool
+        var bytes: UInt32
         var isTold: Bool
         var isEligible: Bool
         /// Became eligible by the input at hand.
@@ -31,9 +35,15 @@ struct Line {
 
     mutating func returned(_ lease: LeaseID, by instance: InstanceID) { last[instance] = leased.removeValue(forKey: lease) }
 
-    func hasEligible(in pool: PoolID) -> Bool { places.contains { $0.pool == pool && $0.isEligible } }
+    func hasEligible(in pool: PoolID, where isOpen: (Place) -> Bool = { _ in true }) -> Bool {
+        places.contains { $0.pool == pool && $0.isEligible && isOpen($0) }
+    }
 
-    func count(in pool: PoolID) -> Int { places.filter { $0.pool == pool }.count }
+    func count(in pool: PoolID, of tenant: String? = nil) -> Int {
+        places.filter { $0.pool == pool && (tenant == nil || $0.tenant == tenant) }.count
+    }
+
+    func bytes(in pool: PoolID) -> Int { places.reduce(0) { $1.pool == pool ? $0 + Int($1.bytes) : $0 } }
 
     mutating func connected(_ instance: InstanceID) {
         suspend(instance)
@@ -52,7 +62,8 @@ struct Line {
         places.append(
             Place(
                 ticket: ticket.id, instance: instance, pool: ticket.pool, arrival: arrival,
-                budget: ticket.budget, isRequeued: ticket.isRequeued, isTold: true, isEligible: !asserting.contains(instance)))
+                budget: ticket.budget, isRequeued: ticket.isRequeued, urgency: ticket.urgency, tenant: ticket.tenant,
+                hasAffinity: !ticket.affinity.isEmpty, bytes: ticket.bytes, isTold: true, isEligible: !asserting.contains(instance)))
     }
 
     mutating func asserted(_ instance: InstanceID) {
@@ -108,7 +119,10 @@ struct Line {
         guard let granted = remove(ticket, of: instance) else { return "a ticket that does not wait was granted" }
         leased[lease] = granted
         guard granted.isEligible || (timersDue && granted.isLeaving) else { return "a ticket was granted whose dispatcher is not there" }
-        for other in places where other.pool == pool && other.isEligible && other.arrival < granted.arrival {
+        // Between tenants and urgencies there are other rules, and one that waits for its endpoint may be passed.
+        for other in places where other.pool == pool && other.isEligible && other.arrival < granted.arrival && other.tenant == granted.tenant
+            && other.urgency == granted.urgency && !other.hasAffinity
+        {
             if timersDue, other.isFresh { continue }
             return "ticket \(ticket.rawValue) was served before ticket \(other.ticket.rawValue), which came "
                 + "\(Duration.nanoseconds(granted.arrival - other.arrival)) earlier"

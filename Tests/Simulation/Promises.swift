@@ -122,7 +122,8 @@ final class Promises {
         switch refusal.reason {
         case .queueFull:
             if ticket.isRequeued { fail("a requeued job was refused queue-full") }
-            if line.count(in: ticket.pool) < policy.maxQueued { fail("queue-full with \(line.count(in: ticket.pool)) tickets in \(policy.name)") }
+            let bytes = line.bytes(in: ticket.pool) + Int(ticket.bytes)
+            if line.count(in: ticket.pool) < policy.maxQueued, bytes <= policy.maxBytes ?? .max { fail("queue-full with \(line.count(in: ticket.pool)) tickets in \(policy.name)") }
         case .holdTimeout, .dialFailed, .keeperUnavailable, .noEndpoints:
             if refusal.reason == .noEndpoints, !isEmpty { fail("refused no-endpoints while \(policy.name) has some") }
             if refusal.reason == .noEndpoints, !world.cluster.wereEmpty.contains(ticket.pool) {
@@ -133,7 +134,12 @@ final class Promises {
                 fail("refused \(refusal.reason.token) after \(held) of \(budget)")
             }
         case .paused: break
-        case .tenantLimit, .draining, .workerLost, .workerTimeout, .badResponse, .badRequest, .headTooLarge, .headTimeout, .bodyTooLarge,
+        case .tenantLimit:
+            guard let tenant = policy.tenants.first(where: { $0.name == ticket.tenant }) else { return fail("a tenant without bounds is over its limit") }
+            let isCrowded = tenant.maxQueued.map { line.count(in: ticket.pool, of: tenant.name) >= $0 } ?? false
+            let isOver = tenant.maxLeased != nil && held >= ticket.budget ?? policy.holdTimeout
+            if !isCrowded, !isOver { fail("\(ticket.tenant) is not over its limit") }
+        case .draining, .workerLost, .workerTimeout, .badResponse, .badRequest, .headTooLarge, .headTimeout, .bodyTooLarge,
             .expectationFailed, .methodNotAllowed, .notImplemented, .versionNotSupported, .noRoute, .jobTimeout, .idleTimeout, .overloaded:
             fail("the pool-keeper refused for \(refusal.reason.token)")
         }
@@ -187,8 +193,13 @@ final class Promises {
         }
         guard !keeper.isRecovering else { return }
         for policy in world.scenario.policies where line.hasEligible(in: policy.id) {
-            guard let state = keeper.state(of: policy.id, at: world.now), !state.isPaused else { continue }
-            if state.free > 0 { fail("a worker of \(policy.name) is idle while somebody waits for it") }
+            guard let state = keeper.state(of: policy.id, at: world.now), !state.isPaused, state.free > 0 else { continue }
+            let isIdle = line.hasEligible(in: policy.id) { place in
+                let tenant = policy.tenants.first { $0.name == place.tenant } ?? policy.tenants[0]
+                let leased = state.tenants.first { $0.name == tenant.name }?.leased ?? 0
+                return !place.hasAffinity && (tenant.maxLeased.map { leased < $0 } ?? true) && (Int(state.free) > policy.reserve || place.urgency.rawValue == 0)
+            }
+            if isIdle { fail("a worker of \(policy.name) is idle while somebody waits for it") }
         }
     }
 

@@ -1,3 +1,4 @@
+import DispatcherCore
 import Model
 import TestKit
 import Wire
@@ -29,6 +30,8 @@ struct Scenario: CustomStringConvertible {
     var adoptWithin = Duration.zero
     /// Endpoints come from an API server instead of a directory.
     var isKubernetes = false
+    /// Callers are of several tenants and urgencies, and some ask for the endpoint that they had.
+    var isShared = false
 
     /// A pool whose workers the scaler starts.
     var localWorkers: LocalPlan?
@@ -55,6 +58,14 @@ struct Scenario: CustomStringConvertible {
         var patience: Duration?
         /// How long the worker takes.
         var work: Duration
+        var urgency = Urgency.standard
+        var tenant = ""
+        var affinity = ""
+        var bytes: UInt32 = 0
+
+        func request(in pool: PoolID) -> JobRequest {
+            JobRequest(pool: pool, budget: budget, urgency: urgency, tenant: tenant, affinity: affinity, bytes: bytes)
+        }
     }
 
     /// A mutant gets more of the trouble that shows it.
@@ -129,12 +140,33 @@ struct Scenario: CustomStringConvertible {
         if let kind = mutation?.trouble {
             for _ in 0..<3 { troubles.append(Trouble(at: .microseconds(dice.pick(0...span.microseconds)), kind: kind)) }
         }
+        if dice.chance(0.5) { share(&dice) }
+    }
+
+    /// Tenants, urgencies, affinity and bounds.
+    private mutating func share(_ dice: inout Dice) {
+        isShared = true
+        for n in policies.indices {
+            policies[n].tenants.append(.init(name: "acme", weight: Int(dice.pick(1...5)), maxLeased: dice.chance(0.4) ? 1 : nil))
+            policies[n].tenants.append(.init(name: "bolt", maxQueued: dice.chance(0.4) ? Int(dice.pick(0...3)) : nil))
+            policies[n].ageAfter = .milliseconds(dice.pick(0...4) * 500)
+            policies[n].shed = dice.chance(0.5) ? .oldest : .newest
+            policies[n].maxBytes = dice.chance(0.3) ? Int(dice.pick(100...1_000)) : nil
+            policies[n].affinityWait = .milliseconds(dice.pick(0...4) * 400)
+            policies[n].reserve = dice.chance(0.25) ? 1 : 0
+        }
+        for n in callers.indices {
+            if dice.chance(0.5) { callers[n].urgency = Urgency(rawValue: UInt8(truncatingIfNeeded: dice.pick(0...7))) ?? .standard }
+            callers[n].tenant = ["", "acme", "bolt", "nobody"][Int(dice.pick(0...3))]
+            if dice.chance(0.3) { callers[n].affinity = ["k", "l"][Int(dice.pick(0...1))] }
+            callers[n].bytes = UInt32(truncatingIfNeeded: dice.pick(0...200))
+        }
     }
 
     var description: String {
         "\(dispatchers) dispatchers, \(pods.count) workers, \(callers.count) callers, pools \(policies.map(\.name)), "
             + "\(troubles.count) troubles in \(span), stops within \(stopsWithin), \(outlivesHolder) after its dispatcher"
-            + (isKubernetes ? ", an API server" : "") + (flips ? ", readiness flips" : "") + (isSingleUse ? ", single use" : "")
+            + (isKubernetes ? ", an API server" : "") + (isShared ? ", tenants" : "") + (flips ? ", readiness flips" : "") + (isSingleUse ? ", single use" : "")
             + (localWorkers.map { ", local workers \($0.least) to \($0.most)" } ?? "")
     }
 }
