@@ -46,7 +46,8 @@ final class AssetOrders {
             AssetStatsReport(
                 counters: figures.counters.merging(
                     [
-                        "objects": UInt64(max(0, disk.objects)), "bytes-used": UInt64(max(0, disk.used)), "bytes-bound": UInt64(max(0, store.bound)),
+                        "objects": UInt64(max(0, disk.objects)), "bytes-used": UInt64(max(0, disk.used)),
+                        "bytes-bound": UInt64(max(0, store.bound)),
                         "bytes-pinned": UInt64(max(0, disk.pinned)), "evictions": store.counters.evictions.value,
                     ]) { mine, _ in mine },
                 hosts: figures.hosts.all.map { AssetStatsReport.Host(host: $0.host, requests: $0.requests, hits: $0.hits) },
@@ -107,7 +108,9 @@ final class AssetOrders {
     private func path(_ arguments: [String]) throws -> ControlAnswer {
         let all = try store.profiles(arguments[0], arguments[1])
         let version = arguments.count == 3 ? all.first { String($0.version) == arguments[2] } : all.last
-        guard let version, let object = try store.object(of: version) else { return .failed(status: 66, "there is no such profile, or no such version") }
+        guard let version, let object = try store.object(of: version) else {
+            return .failed(status: 66, "there is no such profile, or no such version")
+        }
         return .json(object.segments.map { store.blobs.path(of: $0.hash) })
     }
 }

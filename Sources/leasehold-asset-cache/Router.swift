@@ -32,7 +32,9 @@ final class Router: Sendable {
     }
 
     private func proxy(_ exchange: Exchange, _ uri: String) async throws {
-        guard let cache else { return try await refuse(exchange, .init(403, "There is no proxy here: the configuration has no fetch section.")) }
+        guard let cache else {
+            return try await refuse(exchange, .init(403, "There is no proxy here: the configuration has no fetch section."))
+        }
         try await cache.handle(exchange, TargetURL(uri), .forward)
     }
 
@@ -42,7 +44,9 @@ final class Router: Sendable {
         {
             return try await refuse(exchange, refusal)
         }
-        guard let cache else { return try await refuse(exchange, .init(403, "There is no /fetch here: the configuration has no fetch section.")) }
+        guard let cache else {
+            return try await refuse(exchange, .init(403, "There is no /fetch here: the configuration has no fetch section."))
+        }
         guard exchange.head.method == .GET || exchange.head.method == .HEAD else {
             return try await refuse(exchange, .init(405, "GET and HEAD only."))
         }

@@ -23,7 +23,9 @@ struct CacheCommand: ParsableCommand {
                     guard let data = try? encoder.encode(report) else { return }
                     return Terminal.write(String(decoding: data, as: UTF8.self) + "\n")
                 }
-                let counters = Table(["COUNTER", "VALUE"], rows: report.counters.sorted { $0.key < $1.key }.map { [Cell($0.key), Cell(Int(clamping: $0.value))] })
+                let counters = Table(
+                    ["COUNTER", "VALUE"],
+                    rows: report.counters.sorted { $0.key < $1.key }.map { [Cell($0.key), Cell(Int(clamping: $0.value))] })
                 let hosts = Table(
                     ["HOST", "REQUESTS", "HITS", "RATE"],
                     rows: report.hosts.map { host in

@@ -57,7 +57,9 @@ struct ProfilesCommand: ParsableCommand {
                 guard let file = FileHandle(forReadingAtPath: path) else {
                     throw Operator.Failure(status: ExitStatus.permission.rawValue, message: "\(path) cannot be read; run this as root").exit
                 }
-                while let piece = try file.read(upToCount: 1 << 20), !piece.isEmpty { try FileHandle.standardOutput.write(contentsOf: piece) }
+                while let piece = try file.read(upToCount: 1 << 20), !piece.isEmpty {
+                    try FileHandle.standardOutput.write(contentsOf: piece)
+                }
             }
         }
     }

@@ -105,7 +105,9 @@ struct PiecesTests {
             #expect((slices != nil) == known, "seed \(seed)")
             for slice in slices ?? [] {
                 for i in 0..<slice.length {
-                    #expect(model[Int(slice.start + i)] == slice.blob && ranges[slice.blob].lowerBound + slice.offset + i == slice.start + i, "seed \(seed)")
+                    #expect(
+                        model[Int(slice.start + i)] == slice.blob && ranges[slice.blob].lowerBound + slice.offset + i == slice.start + i,
+                        "seed \(seed)")
                 }
             }
         }
@@ -123,9 +125,11 @@ struct PiecesTests {
         }
     }
 
-    @Test(arguments: [
-        ("bytes 0-9/10", 0, 10, 10), ("BYTES 5-5/10", 5, 6, 10),
-    ] as [(String, Int64, Int64, Int64)]) func contentRangesAreRead(text: String, from: Int64, to: Int64, total: Int64) throws {
+    @Test(
+        arguments: [
+            ("bytes 0-9/10", 0, 10, 10), ("BYTES 5-5/10", 5, 6, 10),
+        ] as [(String, Int64, Int64, Int64)]) func contentRangesAreRead(text: String, from: Int64, to: Int64, total: Int64) throws
+    {
         let (range, size) = try #require(contentRange(text))
         #expect(range == from..<to && size == total)
     }
@@ -136,7 +140,8 @@ struct VerdictTests {
 
     private func stored(_ fields: [(String, String)]) throws -> StoredResponse {
         let verdict = Verdict.judge(
-            request: Fields(), validated: nil, status: 200, response: Fields(fields), length: 100, requestTime: Self.start, responseTime: Self.start,
+            request: Fields(), validated: nil, status: 200, response: Fields(fields), length: 100, requestTime: Self.start,
+            responseTime: Self.start,
             policy: StoragePolicy())
         guard case .store(let stored, _) = verdict else { throw Missing() }
         return stored
@@ -144,22 +149,32 @@ struct VerdictTests {
 
     private struct Missing: Error {}
 
-    private func judge(_ validated: StoredResponse, _ status: Int, _ fields: [(String, String)], request: [(String, String)] = [], later: Int64) -> Verdict {
+    private func judge(
+        _ validated: StoredResponse, _ status: Int, _ fields: [(String, String)], request: [(String, String)] = [], later: Int64
+    ) -> Verdict {
         let now = Self.start.advanced(bySeconds: later)
         return Verdict.judge(
-            request: Fields(request), validated: validated, status: status, response: Fields(fields), length: 0, requestTime: now, responseTime: now,
+            request: Fields(request), validated: validated, status: status, response: Fields(fields), length: 0, requestTime: now,
+            responseTime: now,
             policy: StoragePolicy())
     }
 
     @Test func a304MakesWhatIsStoredFreshWithItsNewFields() throws {
-        let old = try stored([("cache-control", "max-age=60"), ("etag", "\"a\""), ("content-type", "text/css"), ("x-a", "1"), ("age", "30")])
+        let old = try stored([
+            ("cache-control", "max-age=60"), ("etag", "\"a\""), ("content-type", "text/css"), ("x-a", "1"), ("age", "30"),
+        ])
         let verdict = judge(
             old, 304,
-            [("cache-control", "max-age=90"), ("etag", "\"a\""), ("x-a", "2"), ("content-type", "text/evil"), ("set-cookie", "a=1"), ("content-length", "0"), ("vary", "x")],
+            [
+                ("cache-control", "max-age=90"), ("etag", "\"a\""), ("x-a", "2"), ("content-type", "text/evil"), ("set-cookie", "a=1"),
+                ("content-length", "0"), ("vary", "x"),
+            ],
             later: 70)
         guard case .freshened(let new) = verdict else { return #expect(Bool(false)) }
         #expect(new.freshness.lifetime == 90 && new.freshness.age(at: Self.start.advanced(bySeconds: 75)) == 5)
-        #expect(new.fields["x-a"] == "2" && new.fields["content-type"] == "text/css" && !new.fields.contains("set-cookie") && !new.fields.contains("content-length"))
+        #expect(
+            new.fields["x-a"] == "2" && new.fields["content-type"] == "text/css" && !new.fields.contains("set-cookie")
+                && !new.fields.contains("content-length"))
         #expect(new.pieces == old.pieces && new.vary.isEmpty)
     }
 
@@ -185,14 +200,16 @@ struct VerdictTests {
 
     @Test func whatIsTooLargeIsPassedOn() {
         let verdict = Verdict.judge(
-            request: Fields(), validated: nil, status: 200, response: Fields([("cache-control", "max-age=60")]), length: 101, requestTime: Self.start,
+            request: Fields(), validated: nil, status: 200, response: Fields([("cache-control", "max-age=60")]), length: 101,
+            requestTime: Self.start,
             responseTime: Self.start, policy: StoragePolicy(largest: 100))
         guard case .relay(.size) = verdict else { return #expect(Bool(false)) }
     }
 
     @Test func setCookieIsKeptFromOthersEvenWhenTheOperatorStoresSuchResponses() throws {
         let verdict = Verdict.judge(
-            request: Fields(), validated: nil, status: 200, response: Fields([("cache-control", "max-age=60"), ("set-cookie", "a=1")]), length: 1,
+            request: Fields(), validated: nil, status: 200, response: Fields([("cache-control", "max-age=60"), ("set-cookie", "a=1")]),
+            length: 1,
             requestTime: Self.start, responseTime: Self.start, policy: StoragePolicy(keepsSetCookie: true))
         guard case .store(let stored, _) = verdict else { return #expect(Bool(false)) }
         #expect(!stored.fields.contains("set-cookie"))
@@ -200,7 +217,8 @@ struct VerdictTests {
 
     @Test(arguments: [404, 405, 410, 414, 501]) func errorsAreKeptForAMoment(status: Int) throws {
         let verdict = Verdict.judge(
-            request: Fields(), validated: nil, status: status, response: Fields(), length: 1, requestTime: Self.start, responseTime: Self.start,
+            request: Fields(), validated: nil, status: status, response: Fields(), length: 1, requestTime: Self.start,
+            responseTime: Self.start,
             policy: StoragePolicy(negative: 5))
         guard case .store(let stored, _) = verdict else { return #expect(Bool(false)) }
         func plan(_ later: Int64) -> CachePlan {
@@ -209,10 +227,13 @@ struct VerdictTests {
         #expect(plan(4) == .serve(0, age: 4) && plan(5) == .fetch(.stale))
     }
 
-    @Test(arguments: [
-        ("POST", 200, ["http://a/x"]), ("PUT", 204, ["http://a/x"]), ("DELETE", 303, ["http://a/x"]), ("POST", 404, []), ("POST", 500, []), ("GET", 200, []),
-        ("OPTIONS", 200, []), ("UNKNOWN", 200, ["http://a/x"]),
-    ] as [(String, Int, [String])]) func unsafeRequestsThatSucceedInvalidate(method: String, status: Int, urls: [String]) throws {
+    @Test(
+        arguments: [
+            ("POST", 200, ["http://a/x"]), ("PUT", 204, ["http://a/x"]), ("DELETE", 303, ["http://a/x"]), ("POST", 404, []),
+            ("POST", 500, []), ("GET", 200, []),
+            ("OPTIONS", 200, []), ("UNKNOWN", 200, ["http://a/x"]),
+        ] as [(String, Int, [String])]) func unsafeRequestsThatSucceedInvalidate(method: String, status: Int, urls: [String]) throws
+    {
         let url = try #require(TargetURL("http://a/x"))
         #expect(Invalidation.urls(method: method, url: url, status: status, response: Fields()).map(\.text) == urls)
     }
@@ -225,7 +246,9 @@ struct VerdictTests {
 
     @Test func theConditionsOfAValidationAreOurs() throws {
         let old = try stored([("cache-control", "max-age=60"), ("etag", "\"a\""), ("last-modified", "Thu, 21 Nov 2019 07:50:00 GMT")])
-        let request = Fields([("if-none-match", "\"zzz\""), ("range", "bytes=0-1"), ("accept", "x"), ("host", "h"), ("connection", "close")])
+        let request = Fields([
+            ("if-none-match", "\"zzz\""), ("range", "bytes=0-1"), ("accept", "x"), ("host", "h"), ("connection", "close"),
+        ])
         let fields = CachePlan.validate(0, .stale).originFields(request, stored: [old])
         #expect(fields.values("if-none-match") == ["\"a\""] && fields["if-modified-since"] == "Thu, 21 Nov 2019 07:50:00 GMT")
         #expect(!fields.contains("range") && !fields.contains("host") && !fields.contains("connection") && fields["accept"] == "x")

@@ -65,11 +65,14 @@ struct ProfileTests {
         #expect(book.count == 0)
     }
 
-    @Test(arguments: ["", "browsers", "/5.7", "browsers/", "browsers/5", "browsers/x.y", "browsers/5.-7"]) func whatNamesNoLeaseIsNone(text: String) {
+    @Test(arguments: ["", "browsers", "/5.7", "browsers/", "browsers/5", "browsers/x.y", "browsers/5.-7"]) func whatNamesNoLeaseIsNone(
+        text: String
+    ) {
         #expect(LeaseName(text) == nil)
     }
 
-    @Test(arguments: ["", ".", "..", "a/b", "a b", "a%2f", "é", String(repeating: "a", count: 129), "a\u{0}", "a?b"]) func whatIsNoNameIsRefused(text: String) {
+    @Test(arguments: ["", ".", "..", "a/b", "a b", "a%2f", "é", String(repeating: "a", count: 129), "a\u{0}", "a?b"])
+    func whatIsNoNameIsRefused(text: String) {
         #expect(!ProfileRule.isName(text))
     }
 }

@@ -32,7 +32,9 @@ public enum CachePlan: Hashable, Sendable {
         let control = CacheControl(request, isRequest: true)
         let isOnlyCached = control.flags.contains(.onlyIfCached)
         // Preconditions on a state that only the origin knows.
-        if request.contains("if-match") || request.contains("if-unmodified-since") { return isOnlyCached ? .unsatisfiable : .pass(.request) }
+        if request.contains("if-match") || request.contains("if-unmodified-since") {
+            return isOnlyCached ? .unsatisfiable : .pass(.request)
+        }
         let matching = stored.indices.filter { stored[$0].answers(request) }
         // Of several the newest (§4).
         guard let best = matching.max(by: { stored[$0].responseTime < stored[$1].responseTime }) else {

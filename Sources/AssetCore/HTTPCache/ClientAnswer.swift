@@ -9,7 +9,9 @@ public struct ClientAnswer: Sendable {
     /// - Parameters:
     ///   - total: bytes of the whole body; nil while it is still coming and nobody knows.
     ///   - age: nil for a response that has just come from the origin: its own age is told then.
-    public init(_ stored: StoredResponse, request: Fields, isHead: Bool, total: Int64?, age: Int64?, cacheStatus: CacheStatus, at now: Timestamp) {
+    public init(
+        _ stored: StoredResponse, request: Fields, isHead: Bool, total: Int64?, age: Int64?, cacheStatus: CacheStatus, at now: Timestamp
+    ) {
         fields = stored.fields
         status = stored.status
         fields.set("age", String(age ?? stored.freshness.initialAge))

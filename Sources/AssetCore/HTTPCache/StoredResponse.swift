@@ -24,7 +24,8 @@ public struct StoredResponse: Sendable {
         self.vary = vary
         self.selection = selection
         self.pieces = pieces
-        var freshness = Freshness(status: status, response: fields, requestTime: requestTime, responseTime: responseTime, negative: negative)
+        var freshness = Freshness(
+            status: status, response: fields, requestTime: requestTime, responseTime: responseTime, negative: negative)
         // `Age` is not kept; what it said is.
         freshness.initialAge = initialAge
         self.freshness = freshness
@@ -32,7 +33,8 @@ public struct StoredResponse: Sendable {
 
     /// Of a response that came, to a request that was sent. Nil when `Vary` is `*`.
     init?(
-        status: Int, response: Fields, request: Fields, requestTime: Timestamp, responseTime: Timestamp, negative: Int64, pieces: Pieces? = nil
+        status: Int, response: Fields, request: Fields, requestTime: Timestamp, responseTime: Timestamp, negative: Int64,
+        pieces: Pieces? = nil
     ) {
         guard case .names(let names) = Vary(response), let selection = Vary.names(names).selection(request) else { return nil }
         let fresh = Freshness(status: status, response: response, requestTime: requestTime, responseTime: responseTime, negative: negative)

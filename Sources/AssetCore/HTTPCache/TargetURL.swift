@@ -1,6 +1,7 @@
 import Model
 
-/// An absolute `http` or `https` URL, taken apart strictly and written in one way: what is asked of an origin, and the name of what it says.
+/// An absolute `http` or `https` URL, taken apart strictly and written in one way: what is asked of an origin, and the name of what it
+/// says.
 public struct TargetURL: Hashable, Sendable {
     public enum Scheme: String, Hashable, Sendable {
         case http
@@ -70,7 +71,9 @@ public struct TargetURL: Hashable, Sendable {
         }
         if host.hasSuffix(".") { host = host.dropLast() }
         let name = host.lowercased()
-        guard (1...253).contains(name.utf8.count), name.utf8.allSatisfy(isHostByte), !name.hasPrefix("."), !name.contains("..") else { return nil }
+        guard (1...253).contains(name.utf8.count), name.utf8.allSatisfy(isHostByte), !name.hasPrefix("."), !name.contains("..") else {
+            return nil
+        }
         return (name, port)
     }
 

@@ -44,7 +44,8 @@ public enum Verdict: Sendable {
         }
         guard isPart else { return draft(length.map(Pieces.init(whole:))).map { .store($0, part: nil) } ?? .relay(.varyStar) }
         // A part is only good for more if it can be told whether two are of one whole.
-        guard request.contains("range"), let (range, total) = contentRange(response["content-range"]), length == nil || length == Int64(range.count),
+        guard request.contains("range"), let (range, total) = contentRange(response["content-range"]),
+            length == nil || length == Int64(range.count),
             let part = draft(Pieces(part: range, of: total)), part.isStronglyTagged
         else { return .relay(.status) }
         return .store(part, part: range)

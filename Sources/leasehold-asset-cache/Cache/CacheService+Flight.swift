@@ -7,7 +7,8 @@ import ServiceKit
 import Systemd
 
 extension CacheService {
-    /// Asks the origin and does with its answer what the rules say; settles the flight as soon as that is known, lands it when all is stored.
+    /// Asks the origin and does with its answer what the rules say; settles the flight as soon as that is known, lands it when all is
+    /// stored.
     func fly(_ id: Flights.ID, _ flight: Flight, _ asked: Asked, _ plan: CachePlan, _ seen: [CachedEntry]) async {
         // The one who began it looked before it began: another flight may have landed in between.
         let present = (try? await entries(asked.name)) ?? seen
@@ -187,7 +188,8 @@ extension CacheService {
     }
 
     private func publish(
-        _ asked: Asked, _ stored: StoredResponse, _ part: Range<Int64>?, _ writer: Writer, _ rest: [ByteBuffer], _ total: Int64, _ fill: Fill
+        _ asked: Asked, _ stored: StoredResponse, _ part: Range<Int64>?, _ writer: Writer, _ rest: [ByteBuffer], _ total: Int64,
+        _ fill: Fill
     ) async {
         var stored = stored
         if part == nil { stored.pieces = Pieces(whole: total) }

@@ -265,7 +265,9 @@ final class CacheService: Sendable {
         if case .fetchPart = plan { key += "\n\(asked.fields["range"] ?? "")" }
         let (joined, flight) = desk.withLock { desk -> (Flights.Joined, Flight?) in
             // The whole is on its way: a part of it need not be asked for.
-            if case .fetchPart = plan, let id = desk.flights.flight(asked.name), let whole = desk.current[id] { return (.follows(id), whole) }
+            if case .fetchPart = plan, let id = desk.flights.flight(asked.name), let whole = desk.current[id] {
+                return (.follows(id), whole)
+            }
             let joined = desk.flights.join(key, at: Instant(nanoseconds: monotonicNow()))
             switch joined {
             case .alone: return (joined, nil)

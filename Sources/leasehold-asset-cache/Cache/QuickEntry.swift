@@ -63,7 +63,8 @@ extension CacheService {
             switch (first | 0x20, bytes.count) {
             case (UInt8(ascii: "i"), _) where name.lowercased().hasPrefix("if-"): return false
             case (UInt8(ascii: "c"), 13), (UInt8(ascii: "c"), 14), (UInt8(ascii: "c"), 8): return false
-            case (UInt8(ascii: "p"), 6), (UInt8(ascii: "r"), 5), (UInt8(ascii: "v"), 3), (UInt8(ascii: "t"), 17), (UInt8(ascii: "e"), 6): return false
+            case (UInt8(ascii: "p"), 6), (UInt8(ascii: "r"), 5), (UInt8(ascii: "v"), 3), (UInt8(ascii: "t"), 17), (UInt8(ascii: "e"), 6):
+                return false
             default: continue
             }
         }

@@ -20,7 +20,8 @@ extension Store {
             arguments: [Self.cacheBucket.id, range.from, range.to]
         ).compactMap { row in
             guard let record = EntryRecord(encoded: row[1]) else { return nil }
-            return CachedEntry(id: row[0], variant: record.variant, stored: record.stored, segments: Segment.decode(row[2] as Data), body: nil)
+            return CachedEntry(
+                id: row[0], variant: record.variant, stored: record.stored, segments: Segment.decode(row[2] as Data), body: nil)
         }
     }
 
@@ -38,7 +39,8 @@ extension Store {
             var stored = stored
             var segments = blob.segment.size > 0 ? [blob.segment] : []
             let present = try entries(url, db)
-            if let part, let old = present.first(where: { $0.variant == variant }), old.stored.isStronglyTagged, old.stored.etag == stored.etag,
+            if let part, let old = present.first(where: { $0.variant == variant }), old.stored.isStronglyTagged,
+                old.stored.etag == stored.etag,
                 var pieces = old.stored.pieces, pieces.total == stored.pieces?.total, pieces.add(part, blob: old.segments.count)
             {
                 for segment in old.segments { try refer(to: segment, db, &batch) }

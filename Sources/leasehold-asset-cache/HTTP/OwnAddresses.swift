@@ -14,7 +14,9 @@ enum OwnAddresses {
             out.insert(bound)
             guard bound.low == 0, bound.high == 0 else { continue }
             let all = ((try? System.enumerateDevices()) ?? []).compactMap { $0.address?.ipAddress } + ["127.0.0.1", "::1"]
-            for text in all { if let address = Model.SocketAddress(ip: text.prefix { $0 != "%" }, port: bound.port) { out.insert(address) } }
+            for text in all {
+                if let address = Model.SocketAddress(ip: text.prefix { $0 != "%" }, port: bound.port) { out.insert(address) }
+            }
         }
         return out
     }

@@ -32,7 +32,8 @@ final class ProfileService: Sendable {
     }
 
     init(
-        store: Store, pool: NIOThreadPool, authority: @escaping @Sendable () -> Authority, configuration: ProfilesConfiguration, leases: LeaseDesk?,
+        store: Store, pool: NIOThreadPool, authority: @escaping @Sendable () -> Authority, configuration: ProfilesConfiguration,
+        leases: LeaseDesk?,
         logger: Logger
     ) {
         self.store = store
@@ -65,7 +66,8 @@ final class ProfileService: Sendable {
     private func refusal(_ error: any Error) -> Refusal {
         switch error {
         case let error as Refusal: return error
-        case let error as S3Error: return Refusal(status: error.code.status, reason: error.code.rawValue, sentence: "\(error.code.rawValue)")
+        case let error as S3Error:
+            return Refusal(status: error.code.status, reason: error.code.rawValue, sentence: "\(error.code.rawValue)")
         case let error as SystemError where [ENOSPC, EDQUOT, EFBIG].contains(error.errno):
             return Refusal(status: 507, reason: "disk-full", sentence: "The disk is full.")
         default:
@@ -99,7 +101,9 @@ final class ProfileService: Sendable {
         do throws(S3Error) {
             caller = try authority.identifyWithBasic(method: method, target: target, fields: exchange.fields, now: wallClock())
         } catch {
-            throw Refusal(status: exchange.fields.contains("authorization") ? 403 : 401, reason: "no-credential", sentence: "A key of the configuration is needed.")
+            throw Refusal(
+                status: exchange.fields.contains("authorization") ? 403 : 401, reason: "no-credential",
+                sentence: "A key of the configuration is needed.")
         }
         let asked = Asked(tenant: parts[0], name: parts.count == 2 ? parts[1] : nil, caller: caller, target: target)
         let writes = method == "PUT" || method == "DELETE"
@@ -187,7 +191,8 @@ final class ProfileService: Sendable {
         case .accepted: break
         case .notLive: throw Refusal(status: 403, reason: "lease-not-live", sentence: "No such lease is live for this tenant.")
         case .older: throw Refusal(status: 409, reason: "lease-older", sentence: "A newer lease has written this profile.")
-        case .unknown: throw Refusal(status: 503, reason: "leases-unknown", sentence: "The pool-keeper is away: nobody knows which leases are live.")
+        case .unknown:
+            throw Refusal(status: 503, reason: "leases-unknown", sentence: "The pool-keeper is away: nobody knows which leases are live.")
         }
     }
 
@@ -212,8 +217,11 @@ final class ProfileService: Sendable {
             throw Refusal(status: 411, reason: "bad-request", sentence: "The length of the profile is missing.")
         }
         let most = Int64(configuration.largest)
-        guard length <= most else { throw Refusal(status: 413, reason: "too-large", sentence: "The profile is larger than profiles.largest.") }
-        if case .hashed? = asked.caller.signature?.payload {} else if asked.caller.signature?.payload.isChunked ?? false {
+        guard length <= most else {
+            throw Refusal(status: 413, reason: "too-large", sentence: "The profile is larger than profiles.largest.")
+        }
+        if case .hashed? = asked.caller.signature?.payload {
+        } else if asked.caller.signature?.payload.isChunked ?? false {
             throw Refusal(status: 501, reason: "bad-request", sentence: "Signed chunks are for S3; sign the whole body or none of it.")
         }
         let lease = try await lease(exchange, asked, name)
@@ -224,7 +232,9 @@ final class ProfileService: Sendable {
         var total: Int64 = 0
         while let piece = try await exchange.nextPiece() {
             total += Int64(piece.readableBytes)
-            guard total <= most else { throw Refusal(status: 413, reason: "too-large", sentence: "The profile is larger than profiles.largest.") }
+            guard total <= most else {
+                throw Refusal(status: 413, reason: "too-large", sentence: "The profile is larger than profiles.largest.")
+            }
             try await blocking { try piece.withUnsafeReadableBytes { try writer.blob.append($0) } }
         }
         let new = ProfileVersion(
