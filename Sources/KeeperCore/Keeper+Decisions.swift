@@ -16,17 +16,19 @@ extension Keeper {
 
     mutating func noteWaiting(_ t: Slot, at now: Instant) {
         let p = tickets[t].pool
-        let state = pools[p].state
         let soonest = pools[p].quarantines.earliest
         let passed = Decision.PassedOver(
-            free: state.free, leased: state.leased, ending: state.ending, recovering: state.recovering, quarantined: state.quarantined,
-            unready: state.unready, draining: state.draining, soonestNanoseconds: soonest == .never ? -1 : max(0, (soonest - now).nanoseconds))
+            free: pools[p].state.free, leased: pools[p].state.leased, ending: pools[p].state.ending, recovering: pools[p].state.recovering,
+            quarantined: pools[p].state.quarantined, unready: pools[p].state.unready, draining: pools[p].state.draining,
+            soonestNanoseconds: soonest == .never ? -1 : max(0, (soonest - now).nanoseconds))
         let obstacle = obstacle(t, p)
         note(
-            .waits(obstacle, passed: passed, queued: state.queued, isRequeued: tickets[t].isRequeued), JobPlace(t, tickets), p, tickets[t].dispatcher,
+            .waits(obstacle, passed: passed, queued: pools[p].state.queued, isRequeued: tickets[t].isRequeued), JobPlace(t, tickets), p, tickets[t].dispatcher,
             share: tickets[t].share, at: now)
     }
 
+    /// Reads only; inlined, because the compiler hands such a method a copy of a machine that is being changed.
+    @inline(__always)
     private func obstacle(_ t: Slot, _ p: Slot) -> Decision.Obstacle {
         if isRecovering { return .recovering }
         if pools[p].state.isPaused { return .paused }
