@@ -13,7 +13,7 @@ public enum MessageID {
     public static let sourceStale = "6f0e4b0c1d4c4a7b9a51c0ad0b6a110b"
     public static let sourceLive = "6f0e4b0c1d4c4a7b9a51c0ad0b6a110c"
     public static let jobEnded = "6f0e4b0c1d4c4a7b9a51c0ad0b6a110d"
-    public static let jobLinesLeftOut = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1170"
+    public static let jobLinesLeftOut = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1190"
     public static let workerStarted = "6f0e4b0c1d4c4a7b9a51c0ad0b6a110e"
     public static let workerExited = "6f0e4b0c1d4c4a7b9a51c0ad0b6a110f"
     public static let portTaken = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1110"

@@ -33,7 +33,9 @@ import Testing
             case "address": helper = try start(fleet, "--address", address.ip)
             default: helper = try start(fleet, "--address", address.description)
             }
-            try fleet.waitPool("pods", "the endpoint to be drained") { $0.draining == 1 || $0.leased == 1 && $0.free == 0 }
+            try fleet[.poolKeeper].wait("the drain, on disk") {
+                (try? String(contentsOfFile: fleet.stateDirectory + "/pool-keeper/held-back", encoding: .utf8))?.contains("drain ") ?? false
+            }
             let late = try fleet.call()
             try late.get("/late")
             try fleet.waitPool("pods", "the late caller to wait") { $0.queued == 1 }
