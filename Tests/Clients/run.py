@@ -13,12 +13,13 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-NEEDS = {"test_awscli": ["awscli"]}
+# Beside these, boto3.
+NEEDS = {"test_awscli": ["boto3", "awscli"], "test_publisher": [], "test_page": ["websockets"], "test_traces": [], "test_top": []}
 BOUND = 300
 
 
 def run(name):
-    missing = [package for package in ["boto3", *NEEDS.get(name, [])] if importlib.util.find_spec(package) is None]
+    missing = [package for package in NEEDS.get(name, ["boto3"]) if importlib.util.find_spec(package) is None]
     if missing:
         return name, True, f"skipped: no Python package {', '.join(missing)} (scripts/bootstrap test installs it)"
     start = time.monotonic()
@@ -31,7 +32,7 @@ def run(name):
     text = result.stdout + result.stderr
     if result.returncode:
         return name, False, text
-    summary = [line for line in text.splitlines() if line.startswith(("Ran ", "crash:", "OK"))]
+    summary = [line for line in text.splitlines() if line.startswith(("Ran ", "crash:", "page:", "OK"))]
     return name, True, f"{'; '.join(summary)} ({seconds:.0f} s)"
 
 

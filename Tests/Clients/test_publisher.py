@@ -73,7 +73,7 @@ class PublisherTests(unittest.TestCase):
         def ask(query):
             try:
                 answer = json.loads(self.station.get("/api/v1/query?query=" + query, base=base)[2])
-            except OSError:
+            except (OSError, ValueError):  # not up yet, or still reading its own state
                 return None
             return answer["data"]["result"][0]["value"][1] if answer["data"]["result"] else None
 
