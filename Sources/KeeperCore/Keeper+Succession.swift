@@ -119,6 +119,13 @@ extension Keeper {
         return dispatchers[d].tickets.slots(tickets.ownerLinks).map { (tickets[$0].id, tickets[$0].connection) }
     }
 
+    /// Whose job has the lease; empty for the default tenant, and for one that is over. O(1).
+    public func tenant(of lease: LeaseID) -> String {
+        let l = slot(of: lease)
+        guard l != .null, leases[l].share > 0 else { return "" }
+        return pools[leases[l].pool].queue.shares[Int(leases[l].share)].name
+    }
+
     /// The lease as its holder is to assert it; nil when it is over. O(1).
     public func held(_ lease: LeaseID, at now: Instant) -> AssertedLease? {
         let l = slot(of: lease)
@@ -126,10 +133,9 @@ extension Keeper {
         let (p, e) = (leases[l].pool, leases[l].endpoint)
         let m = member(of: e, in: p)
         guard m != .null else { return nil }
-        let share = Int(leases[l].share)
         return AssertedLease(
             lease: lease, pool: pools[p].policy.id, endpoint: endpoints[e].id, address: members[m].address,
             age: max(.zero, now - leases[l].since), isEnding: leases[l].isEnding, isProbe: leases[l].isProbe,
-            tenant: share == 0 ? .standard : TenantID(name: pools[p].queue.shares[share].name))
+            tenant: TenantID(name: tenant(of: lease)))
     }
 }

@@ -51,8 +51,9 @@ extension DispatchLoop {
         var lease = heir.lease
         lease.isEnding = callerSlot < 0
         let isDialing = record.state == .dialing
+        let tenants = rules.pools.first { $0.id == heir.lease.pool }?.tenants
         var job = AdoptedJob(
-            request: JobRequest(pool: heir.lease.pool, tenant: heir.lease.tenant), arrived: record.arrived,
+            request: JobRequest(pool: heir.lease.pool, tenant: tenants?.name(of: heir.lease.tenant) ?? ""), arrived: record.arrived,
             lease: AdoptedJob.Lease(lease, granted: record.granted, dialed: isDialing ? nil : record.dialed))
         let added = loop.add(
             heir.raw, LH_EPOLLIN | LH_EPOLLOUT | LH_EPOLLRDHUP | LH_EPOLLET, kind: workerKind,

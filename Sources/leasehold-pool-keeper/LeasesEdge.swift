@@ -4,7 +4,6 @@ import Wire
 
 /// The leases edge: every open lease on connect and once recovery is over, then each that begins or ends.
 ///
-/// Tenants: every lease is the default tenant's, as every job is to this pool-keeper.
 final class LeasesEdge {
     private let server: LinkServer
     /// Every open lease that is a job's.
@@ -15,9 +14,9 @@ final class LeasesEdge {
         server.onUp = { [unowned self] link in tell { link.send($0) } }
     }
 
-    func began(_ lease: LeaseID, _ pool: PoolID) {
+    func began(_ lease: LeaseID, _ pool: PoolID, tenant: @autoclosure () -> String) {
         guard !server.links.isEmpty else { return }
-        server.broadcast(LeasesMessage.live(LiveLease(lease: lease, pool: pool, tenant: "")))
+        server.broadcast(LeasesMessage.live(LiveLease(lease: lease, pool: pool, tenant: tenant())))
     }
 
     func ended(_ lease: LeaseID) {

@@ -70,7 +70,7 @@ final class Shell {
         logsAll = service.logger.logLevel <= .debug
         timer = service.loop.timer { [unowned self] _ in feed(.wake) }
         leases.read = { [unowned self] in
-            keeper.leaseReports(at: service.loop.instant).filter { !$0.isProbe }.map { LiveLease(lease: $0.lease, pool: $0.pool, tenant: "") }
+            keeper.leaseReports(at: service.loop.instant).filter { !$0.isProbe }.map { LiveLease(lease: $0.lease, pool: $0.pool, tenant: keeper.tenant(of: $0.lease)) }
         }
         state.read = { [unowned self] pool in keeper.state(of: pool, at: service.loop.instant) }
         state.cells = { [unowned self] pool, most in keeper.cells(of: pool, most: most) }
@@ -373,7 +373,7 @@ final class Shell {
     private func note(_ notice: Notice) {
         counts.note(notice)
         switch notice {
-        case .granted(let lease, let pool, _, _): leases.began(lease, pool)
+        case .granted(let lease, let pool, _, _): leases.began(lease, pool, tenant: keeper.tenant(of: lease))
         case .leaseEnded(let lease, _, _, _, _): leases.ended(lease)
         case .refused, .requeued, .gone, .ignored, .adopted, .revoked: break
         case .quarantined(let endpoint, let pool, let cause, let duration):

@@ -17,6 +17,6 @@ extension JobMachine {
         let job = jobs[Int(id.slot)]
         return AssertedLease(
             lease: job.lease, pool: job.request.pool, endpoint: job.endpoint, address: job.address, age: max(.zero, now - job.granted),
-            isEnding: job.phase == .ending, isProbe: job.isProbe, tenant: job.request.tenant)
+            isEnding: job.phase == .ending, isProbe: job.isProbe, tenant: TenantID(name: job.request.tenant))
     }
 }

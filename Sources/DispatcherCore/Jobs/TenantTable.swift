@@ -24,6 +24,11 @@ public struct TenantTable: Sendable {
         return nil
     }
 
+    /// The name behind a number; empty for the default tenant, and for one that the pool does not know any more. O(n).
+    public func name(of tenant: TenantID) -> String {
+        tenants.first { TenantID(name: $0.names.tenant) == tenant }?.names.tenant ?? ""
+    }
+
     public func find(_ name: String) -> JobRequest.Names? {
         var name = name
         return name.withUTF8 { find(UnsafeRawBufferPointer($0)) }
