@@ -228,6 +228,7 @@ final class Shell {
         switch request {
         case .show("listeners"): .json(doors.map { ListenerReport(name: $0.name, address: $0.address, transport: "http", pools: []) })
         case .show(let what): .failed(status: 64, "the publisher has no report '\(what)'; it has 'listeners' and 'process'")
+        case .assets: .failed(status: 64, "the asset cache does that")
         case .drain, .drainIdle, .undrain, .quarantine, .pause, .resume: .failed(status: 64, "the pool-keeper does that")
         }
     }
