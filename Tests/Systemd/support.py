@@ -92,11 +92,12 @@ def configure(text):
     CONFIGURATION.write_text(text)
 
 
-def pools(maximum=4, minimum=1, idle="30s", more=""):
+def pools(maximum=4, minimum=1, idle="30s", abandon="30s", more=""):
     return f"""log-jobs: all
 pools:
   - name: my-pool
     hold: {{ timeout: 60s }}
+    abandon: {abandon}
     workers:
       command: [leasehold-example-worker, --port, "{{port}}"]
       ports: 21000-21007
