@@ -14,7 +14,7 @@ extension Keeper {
     /// What of the roster outlives a stop in order, after the last message was sent: a dispatcher that has told everything and holds no
     /// lease gets none before it has met the next pool-keeper, which therefore need not wait for it, alive or not.
     public var rosterAtStop: [RosterEntry] {
-        let idle = Set(dispatcherOrder.filter { dispatchers[$0].phase == .up && dispatchers[$0].leases.isEmpty }.map { dispatchers[$0].instance })
+        let idle = Set(dispatcherOrder.filter { dispatchers[$0].hasAsserted && dispatchers[$0].leases.isEmpty }.map { dispatchers[$0].instance })
         return roster.filter { !idle.contains($0.instance) }
     }
 
@@ -159,6 +159,7 @@ extension Keeper {
     mutating func asserted(by d: Slot, at now: Instant, _ actions: inout [Action]) {
         guard dispatchers[d].phase == .asserting else { return }
         dispatchers[d].phase = .up
+        dispatchers[d].hasAsserted = true
         dispatchers[d].blocksRecovery = false
         setAdoption(d, until: .never)
         let assertion = dispatchers[d].assertion

@@ -97,6 +97,8 @@ import Wire
         talk.request(.release(talk.grants[0].lease, .served), on: busy)
         talk.ask(1, on: idle)
         #expect(talk.keeper.rosterAtStop.map(\.instance.rawValue) == [100, 400])
+        talk.say(.dispatcherLinkEnded(busy))
+        #expect(talk.keeper.rosterAtStop.map(\.instance.rawValue) == [100, 400], "one that is ending, too, has told and holds nothing")
     }
 
     @Test func aBudgetThatEndsDuringRecoverySaysThatTheKeeperWasNotThere() {
