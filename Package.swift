@@ -33,6 +33,8 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         // Without swift-configuration: there is one file, and it is ours.
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: ["FullFoundation"]),  // the publisher
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),  // the publisher: client certificates
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),  // the same: what certificates are made of
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),  // the asset cache: digests and signatures
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),  // the asset cache: its index
     ],
@@ -79,6 +81,7 @@ let package = Package(
         .executableTarget(name: "leasehold-publisher", dependencies: [
             "PublisherCore", "ServiceKit", arguments, nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
             .product(name: "Hummingbird", package: "hummingbird"),
+            .product(name: "X509", package: "swift-certificates"), .product(name: "SwiftASN1", package: "swift-asn1"),
         ]),
         .executableTarget(name: "leasehold", dependencies: ["ServiceKit", arguments]),  // the operator's command
 
