@@ -36,7 +36,7 @@ public struct ExternalMetricsAPI: Sendable {
         public var contentType = "application/json"
         public var body: [UInt8] = []
         public var headers: [Header] = []
-        /// Nil where no metric was asked for.
+        /// Nil for documents and probes.
         public var result: Result?
 
         public struct Header: Sendable, Hashable {
