@@ -40,7 +40,7 @@ final class Certificate: Sendable {
 
     /// Where SwiftNIO has a place for a verified chain we keep the one that was presented: it is verified for each request (see ``FrontProxy``),
     /// because a certificate can expire, and its authority can change, while a connection lasts.
-    private static let keep: NIOSSLCustomVerificationCallbackWithMetadata = { presented, promise in
+    private static func keep(_ presented: [NIOSSLCertificate], _ promise: EventLoopPromise<NIOSSLVerificationResultWithMetadata>) {
         promise.succeed(.certificateVerified(VerificationMetadata(presented.isEmpty ? nil : ValidatedCertificateChain(presented))))
     }
 

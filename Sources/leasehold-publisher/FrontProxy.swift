@@ -24,7 +24,7 @@ final class FrontProxy: Sendable {
     /// Who asks, now: a connection may outlive its certificate. Cost: one or two verifications of signatures.
     func asker(_ request: Request, on channel: any Channel) async -> Asker {
         let certificate = await verify(leasehold_publisher.Certificate.presented(on: channel))
-        return Asker(certificate, allowedNames: allowedNames, headers: request.headers.lazy.map { ($0.name.canonicalName, $0.value) })
+        return Asker(certificate, allowedNames: allowedNames, headers: request.headers.map { (name: $0.name.canonicalName, value: $0.value) })
     }
 
     private func verify(_ presented: [NIOSSLCertificate]) async -> Asker.Certificate {
