@@ -63,6 +63,8 @@ let package = Package(
             "Model", "Kubernetes", "Linux", "Systemd", "ServiceKit", httpClient, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioSSL, logging, yams,
         ]),
 
+        .target(name: "EventLoops", dependencies: ["Linux", nioCore, nioPosix]),  // what processes on SwiftNIO share: whether its loops turn
+
         // The processes.
         .executableTarget(name: "leasehold-watcher", dependencies: [
             "WatcherCore", "Kubernetes", "KubernetesClient", "ServiceKit", arguments, yams,
@@ -74,12 +76,12 @@ let package = Package(
             arguments, nioCore, nioPosix, nioHTTP1, .product(name: "NIOWebSocket", package: "swift-nio"),
         ]),
         .executableTarget(name: "leasehold-asset-cache", dependencies: [
-            "AssetCore", "ServiceKit", arguments, .product(name: "NIOCore", package: "swift-nio"),
+            "AssetCore", "EventLoops", "ServiceKit", arguments, .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"), nioSSL,
             .product(name: "Crypto", package: "swift-crypto"), .product(name: "GRDB", package: "GRDB.swift"),
         ]),
         .executableTarget(name: "leasehold-publisher", dependencies: [
-            "PublisherCore", "ServiceKit", arguments, nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
+            "PublisherCore", "EventLoops", "ServiceKit", arguments, nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
             .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "X509", package: "swift-certificates"), .product(name: "SwiftASN1", package: "swift-asn1"),
         ]),
