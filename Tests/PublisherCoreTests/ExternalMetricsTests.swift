@@ -224,6 +224,7 @@ private func warning(_ answer: ExternalMetricsAPI.Answer) -> String? { answer.he
     @Test func theLastGoodValueIsToldWithItsAgeWhileThePoolKeeperIsAway() throws {
         var publication = told()
         publication.stateDown(at: publication.began + .seconds(1))
+        publication.vitalsDown("pool-keeper", at: publication.began + .seconds(1))
         let answer = ask("\(base)/namespaces/lab/leasehold_queue_oldest_seconds", publication, after: .seconds(61))
         // The oldest had waited 1.25 s when it was told, and was known to wait for a second more.
         #expect(try values(answer) == ["kernels=2250m"])
