@@ -351,11 +351,13 @@ class WhenThePoolKeeperIsAway(unittest.TestCase):
                 self.assertEqual(stale, sorted(stale), "it does not grow")
                 self.assertIn("old", seen[-1].json["message"])
                 self.assertEqual(seen[-1].json["reason"], "ServiceUnavailable")
+                # Now: `up` takes all of its children for hung when it goes on, and starts them again.
+                counted = {
+                    result: self.station.metric(f'leasehold_publisher_external_metrics_total{{result="{result}"}}') for result in ("current", "stale", "blind")}
+                self.assertTrue(all(count > 0 for count in counted.values()), counted)
             finally:
                 os.kill(self.station.process.pid, signal.SIGCONT)
             self.watch("it is back", lambda answer: answer.status == 200 and answer.headers["Warning"] is None, 60)
-        counted = {result: self.station.metric(f'leasehold_publisher_external_metrics_total{{result="{result}"}}') for result in ("current", "stale", "blind")}
-        self.assertTrue(all(count > 0 for count in counted.values()), counted)
 
     def test_a_publisher_that_has_heard_nothing_says_so(self):
         port = free_ports(2)

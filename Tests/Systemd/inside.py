@@ -309,8 +309,10 @@ def the_external_metrics_api_has_a_socket_of_its_own():
     run("systemctl", "restart", unit("publisher"), check=False)
     said = until("the reason", lambda: journal(place, "MESSAGE_ID=" + message_id("unknownSocket")))
     assert said[0]["LEASEHOLD_SOCKETS"] == "external-metrics", said
-    run("systemctl", "disable", "--now", "leasehold-publisher.socket", "leasehold-publisher-external-metrics.socket", unit("publisher"))
+    # The target first: what its own connections have left in the backlog of its vitals starts it again until that socket is gone.
     run("systemctl", "stop", "leasehold.target")
+    run("systemctl", "disable", "leasehold-publisher.socket", "leasehold-publisher-external-metrics.socket", unit("publisher"))
+    run("systemctl", "stop", unit("publisher"), "leasehold-publisher.socket", "leasehold-publisher-external-metrics.socket")
     run("systemctl", "reset-failed", unit("publisher"), check=False)
     configure(pools())
     run("systemctl", "start", "leasehold.target")
