@@ -24,7 +24,9 @@ final class Door: Sendable {
     /// A connection on which no request is complete is closed after that, the handshake included.
     private static let idle = TimeAmount.seconds(30)
 
-    init(group: MultiThreadedEventLoopGroup, certificate: Certificate?, logger: Logger, mostConnections: Int, responder: @escaping Responder) {
+    init(
+        group: MultiThreadedEventLoopGroup, certificate: Certificate?, logger: Logger, mostConnections: Int, responder: @escaping Responder
+    ) {
         self.group = group
         self.certificate = certificate
         self.logger = logger

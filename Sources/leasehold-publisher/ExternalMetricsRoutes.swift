@@ -36,7 +36,8 @@ final class ExternalMetricsRoutes: Sendable {
         let answer = api.answer(
             ExternalMetricsAPI.Request(
                 method: request.method.rawValue, target: request.head.path ?? "", accept: request.headers[.accept],
-                ifNoneMatch: request.headers[.ifNoneMatch], asker: asker), board.publication, isDraining: board.isDraining, at: now, wall: wall)
+                ifNoneMatch: request.headers[.ifNoneMatch], asker: asker), board.publication, isDraining: board.isDraining, at: now,
+            wall: wall)
         if let result = answer.result { board.asked(result) }
         switch asker {
         case .user(let user): logger.debug("Asked by the aggregator", metadata: ["user": "\(user.name)", "status": "\(answer.status)"])
@@ -55,7 +56,8 @@ final class ExternalMetricsRoutes: Sendable {
         }
         guard isDue else { return }
         logger.warning(
-            "Somebody was refused at the External Metrics API", metadata: ["problem": "\(why)", LogKey.messageID: "\(MessageID.askerRefused)"])
+            "Somebody was refused at the External Metrics API",
+            metadata: ["problem": "\(why)", LogKey.messageID: "\(MessageID.askerRefused)"])
     }
 
     private static func response(_ answer: ExternalMetricsAPI.Answer, isHead: Bool) -> Response {
@@ -65,7 +67,8 @@ final class ExternalMetricsRoutes: Sendable {
         }
         let hasBody = answer.status != 304
         let response = Response(
-            status: .init(code: answer.status), headers: headers, body: hasBody ? .init(byteBuffer: ByteBuffer(bytes: answer.body)) : .init())
+            status: .init(code: answer.status), headers: headers,
+            body: hasBody ? .init(byteBuffer: ByteBuffer(bytes: answer.body)) : .init())
         return isHead ? response.createHeadResponse() : response
     }
 }

@@ -48,7 +48,8 @@ final class FileBacked<Value: Sendable>: Sendable {
             state.stamps = stamps
             do {
                 state.value = try make()
-                logger.notice("The certificate was read again", metadata: ["key": "\(key)", LogKey.messageID: "\(MessageID.certificateRead)"])
+                logger.notice(
+                    "The certificate was read again", metadata: ["key": "\(key)", LogKey.messageID: "\(MessageID.certificateRead)"])
             } catch {
                 logger.error(
                     "The new certificate cannot be used; the old one stays in force",

@@ -24,7 +24,8 @@ final class FrontProxy: Sendable {
     /// Who asks, now: a connection may outlive its certificate. Cost: one or two verifications of signatures.
     func asker(_ request: Request, on channel: any Channel) async -> Asker {
         let certificate = await verify(leasehold_publisher.Certificate.presented(on: channel))
-        return Asker(certificate, allowedNames: allowedNames, headers: request.headers.map { (name: $0.name.canonicalName, value: $0.value) })
+        return Asker(
+            certificate, allowedNames: allowedNames, headers: request.headers.map { (name: $0.name.canonicalName, value: $0.value) })
     }
 
     private func verify(_ presented: [NIOSSLCertificate]) async -> Asker.Certificate {
@@ -53,7 +54,8 @@ final class FrontProxy: Sendable {
         func chainMeetsPolicyRequirements(chain: UnverifiedCertificateChain) -> PolicyEvaluationResult {
             do {
                 guard let usage = try chain.leaf.extensions.extendedKeyUsage else { return .meetsPolicy }
-                return usage.contains(.clientAuth) || usage.contains(.any) ? .meetsPolicy : .failsToMeetPolicy(reason: "it is not for clients")
+                return usage.contains(.clientAuth) || usage.contains(.any)
+                    ? .meetsPolicy : .failsToMeetPolicy(reason: "it is not for clients")
             } catch {
                 return .failsToMeetPolicy(reason: "its extended key usage cannot be read")
             }

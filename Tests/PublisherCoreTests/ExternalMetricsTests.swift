@@ -15,7 +15,8 @@ private let wall = 1_800_000_000.0
 private func told() -> Publication {
     var publication = sample(pools: ["browsers", "mobile", "kernels", "local"])
     publication.configure([
-        .init(name: "browsers", namespace: "shop"), .init(name: "mobile", namespace: "shop"), .init(name: "kernels", namespace: "lab"), .init(name: "local"),
+        .init(name: "browsers", namespace: "shop"), .init(name: "mobile", namespace: "shop"), .init(name: "kernels", namespace: "lab"),
+        .init(name: "local"),
     ])
     return publication
 }
@@ -33,7 +34,9 @@ private func json(_ answer: ExternalMetricsAPI.Answer) throws -> [String: Any] {
     try #require(try JSONSerialization.jsonObject(with: Data(answer.body)) as? [String: Any])
 }
 
-private func items(_ answer: ExternalMetricsAPI.Answer) throws -> [[String: Any]] { try #require(try json(answer)["items"] as? [[String: Any]]) }
+private func items(_ answer: ExternalMetricsAPI.Answer) throws -> [[String: Any]] {
+    try #require(try json(answer)["items"] as? [[String: Any]])
+}
 
 /// `pool=value` of each item.
 private func values(_ answer: ExternalMetricsAPI.Answer) throws -> [String] {
@@ -66,8 +69,10 @@ private func warning(_ answer: ExternalMetricsAPI.Answer) -> String? { answer.he
     }
 
     @Test(arguments: [
-        ("shop", "", ["browsers=7", "mobile=7"]), ("shop", "pool!%3Dbrowsers", ["mobile=7"]), ("shop", "pool+in+(browsers,mobile)", ["browsers=7", "mobile=7"]),
-        ("shop", "pool%20notin%20%28mobile%29", ["browsers=7"]), ("shop", "!pool", []), ("shop", "urgency%3D3", []), ("lab", "", ["kernels=7"]),
+        ("shop", "", ["browsers=7", "mobile=7"]), ("shop", "pool!%3Dbrowsers", ["mobile=7"]),
+        ("shop", "pool+in+(browsers,mobile)", ["browsers=7", "mobile=7"]),
+        ("shop", "pool%20notin%20%28mobile%29", ["browsers=7"]), ("shop", "!pool", []), ("shop", "urgency%3D3", []),
+        ("lab", "", ["kernels=7"]),
         ("lab", "pool=browsers", []), ("elsewhere", "", []), ("local", "", []),
     ]) func aPoolIsInTheNamespaceOfItsServiceAndNowhereElse(_ namespace: String, _ selector: String, _ expected: [String]) throws {
         let answer = ask("\(base)/namespaces/\(namespace)/leasehold_demand?labelSelector=\(selector)")
@@ -77,9 +82,12 @@ private func warning(_ answer: ExternalMetricsAPI.Answer) -> String? { answer.he
     }
 
     @Test(arguments: [
-        ("\(base)/namespaces/shop/leasehold_other", 404, "NotFound"), ("\(base)/namespaces/shop", 404, "NotFound"), ("\(base)/namespaces/shop/leasehold_demand/x", 404, "NotFound"),
-        ("\(base)/leasehold_demand", 404, "NotFound"), ("/apis/apps/v1", 404, "NotFound"), ("/api", 404, "NotFound"), ("/metrics", 404, "NotFound"),
-        ("\(base)/namespaces/shop/leasehold_demand?labelSelector=pool%3D%3D%3D", 400, "BadRequest"), ("\(base)/namespaces/shop/leasehold_demand?labelSelector=%ff", 400, "BadRequest"),
+        ("\(base)/namespaces/shop/leasehold_other", 404, "NotFound"), ("\(base)/namespaces/shop", 404, "NotFound"),
+        ("\(base)/namespaces/shop/leasehold_demand/x", 404, "NotFound"),
+        ("\(base)/leasehold_demand", 404, "NotFound"), ("/apis/apps/v1", 404, "NotFound"), ("/api", 404, "NotFound"),
+        ("/metrics", 404, "NotFound"),
+        ("\(base)/namespaces/shop/leasehold_demand?labelSelector=pool%3D%3D%3D", 400, "BadRequest"),
+        ("\(base)/namespaces/shop/leasehold_demand?labelSelector=%ff", 400, "BadRequest"),
         ("nonsense", 400, "BadRequest"), ("\(base)/namespaces/shop/leasehold_demand?watch=true", 405, "MethodNotAllowed"),
     ]) func aWrongQuestionIsAnsweredWithAStatusObject(_ target: String, _ code: Int, _ reason: String) throws {
         let answer = ask(target)
@@ -102,14 +110,17 @@ private func warning(_ answer: ExternalMetricsAPI.Answer) -> String? { answer.he
     }
 
     @Test(arguments: [
-        (nil, 200), ("", 200), ("application/json", 200), ("*/*", 200), ("application/*", 200), ("application/vnd.kubernetes.protobuf,application/json", 200),
-        ("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json", 200), ("application/vnd.kubernetes.protobuf", 406), ("text/html", 406),
+        (nil, 200), ("", 200), ("application/json", 200), ("*/*", 200), ("application/*", 200),
+        ("application/vnd.kubernetes.protobuf,application/json", 200),
+        ("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json", 200),
+        ("application/vnd.kubernetes.protobuf", 406), ("text/html", 406),
     ]) func onlyJSONIsServed(_ accept: String?, _ status: Int) { #expect(ask("/apis", accept: accept).status == status) }
 
     // MARK: Who asks
 
     private static let everything = [
-        "/", "/apis", "/apis/external.metrics.k8s.io", base, "\(base)/namespaces/shop/leasehold_demand", "/openapi/v2", "/openapi/v3", "/nothing",
+        "/", "/apis", "/apis/external.metrics.k8s.io", base, "\(base)/namespaces/shop/leasehold_demand", "/openapi/v2", "/openapi/v3",
+        "/nothing",
     ]
 
     @Test(arguments: everything) func strangersGetNothing(_ path: String) throws {
@@ -134,21 +145,26 @@ private func warning(_ answer: ExternalMetricsAPI.Answer) -> String? { answer.he
         #expect(ask("/readyz", isDraining: true).status == 503)
     }
 
-    @Test(arguments: [
-        (.none, [("X-Remote-User", "admin")], .nobody("no client certificate was presented")),
-        (.refused("expired"), [("X-Remote-User", "admin")], .nobody("the client certificate is refused: expired")),
-        (.verified(commonName: "kubelet"), [("X-Remote-User", "admin")], .notAllowed("kubelet")),
-        (.verified(commonName: ""), [("X-Remote-User", "admin")], .notAllowed("")),
-        (.verified(commonName: "front-proxy-client"), [], .nobody("the request has no X-Remote-User")),
-        (.verified(commonName: "front-proxy-client"), [("X-Remote-User", ""), ("x-remote-group", "a")], .nobody("the request has no X-Remote-User")),
-        (
-            .verified(commonName: "front-proxy-client"),
-            [
-                ("X-REMOTE-USER", "jane"), ("X-Remote-User", "other"), ("X-Remote-Group", "a"), ("x-remote-group", "b"), ("X-Remote-Extra-Example.com%2Fproject", "p"),
-                ("X-Remote-Extra-Scopes", "1"), ("X-Remote-Extra-scopes", "2"),
-            ], .user(.init(name: "jane", groups: ["a", "b"], extra: ["example.com/project": ["p"], "scopes": ["1", "2"]]))
-        ),
-    ] as [(Asker.Certificate, [(String, String)], Asker)])
+    @Test(
+        arguments: [
+            (.none, [("X-Remote-User", "admin")], .nobody("no client certificate was presented")),
+            (.refused("expired"), [("X-Remote-User", "admin")], .nobody("the client certificate is refused: expired")),
+            (.verified(commonName: "kubelet"), [("X-Remote-User", "admin")], .notAllowed("kubelet")),
+            (.verified(commonName: ""), [("X-Remote-User", "admin")], .notAllowed("")),
+            (.verified(commonName: "front-proxy-client"), [], .nobody("the request has no X-Remote-User")),
+            (
+                .verified(commonName: "front-proxy-client"), [("X-Remote-User", ""), ("x-remote-group", "a")],
+                .nobody("the request has no X-Remote-User")
+            ),
+            (
+                .verified(commonName: "front-proxy-client"),
+                [
+                    ("X-REMOTE-USER", "jane"), ("X-Remote-User", "other"), ("X-Remote-Group", "a"), ("x-remote-group", "b"),
+                    ("X-Remote-Extra-Example.com%2Fproject", "p"),
+                    ("X-Remote-Extra-Scopes", "1"), ("X-Remote-Extra-scopes", "2"),
+                ], .user(.init(name: "jane", groups: ["a", "b"], extra: ["example.com/project": ["p"], "scopes": ["1", "2"]]))
+            ),
+        ] as [(Asker.Certificate, [(String, String)], Asker)])
     func headersAreBelievedOnlyFromTheFrontProxy(_ certificate: Asker.Certificate, _ headers: [(String, String)], _ expected: Asker) {
         #expect(Asker(certificate, allowedNames: ["front-proxy-client"], headers: headers.map { (name: $0.0, value: $0.1) }) == expected)
     }
@@ -165,14 +181,19 @@ private func warning(_ answer: ExternalMetricsAPI.Answer) -> String? { answer.he
         #expect(list["kind"] as? String == "APIGroupList")
         let group = try #require((list["groups"] as? [[String: Any]])?.first)
         #expect(group["name"] as? String == "external.metrics.k8s.io")
-        #expect((group["preferredVersion"] as? [String: String]) == ["groupVersion": "external.metrics.k8s.io/v1beta1", "version": "v1beta1"])
+        #expect(
+            (group["preferredVersion"] as? [String: String]) == ["groupVersion": "external.metrics.k8s.io/v1beta1", "version": "v1beta1"])
         #expect(try json(ask("/apis/external.metrics.k8s.io/"))["kind"] as? String == "APIGroup")
         let resources = try json(ask(base))
         #expect(resources["kind"] as? String == "APIResourceList")
         #expect(resources["groupVersion"] as? String == "external.metrics.k8s.io/v1beta1")
         let all = try #require(resources["resources"] as? [[String: Any]])
         #expect(all.map { $0["name"] as? String } == ["leasehold_demand", "leasehold_queue_depth", "leasehold_queue_oldest_seconds"])
-        #expect(all.allSatisfy { $0["namespaced"] as? Bool == true && $0["kind"] as? String == "ExternalMetricValueList" && $0["verbs"] as? [String] == ["get"] })
+        #expect(
+            all.allSatisfy {
+                $0["namespaced"] as? Bool == true && $0["kind"] as? String == "ExternalMetricValueList"
+                    && $0["verbs"] as? [String] == ["get"]
+            })
     }
 
     @Test func openAPIDescribesEveryMetricAndEveryReferenceLeadsSomewhere() throws {
@@ -279,7 +300,8 @@ private func warning(_ answer: ExternalMetricsAPI.Answer) -> String? { answer.he
     }
 
     @Test func aFirstPoolKeeperThatHasJustStartedKnowsNothing() {
-        var publication = Publication(version: "1", processes: ["pool-keeper"], pools: [.init(name: "browsers", namespace: "shop")], at: .zero)
+        var publication = Publication(
+            version: "1", processes: ["pool-keeper"], pools: [.init(name: "browsers", namespace: "shop")], at: .zero)
         publication.stateUp()
         var empty = PoolState(pool: PoolID(name: "browsers"))
         empty.isRecovering = true
@@ -321,7 +343,8 @@ private func warning(_ answer: ExternalMetricsAPI.Answer) -> String? { answer.he
             default: break
             }
             let answer = ExternalMetricsAPI(mostAge: .seconds(1_000_000)).answer(
-                .init(target: "\(base)/namespaces/n/leasehold_demand", asker: aggregator), publication, isDraining: false, at: now, wall: wall)
+                .init(target: "\(base)/namespaces/n/leasehold_demand", asker: aggregator), publication, isDraining: false, at: now,
+                wall: wall)
             if answer.status == 200 {
                 #expect(try values(answer) == ["a=\(try #require(lastGood))"], "seed \(seed)")
             } else {
@@ -332,12 +355,20 @@ private func warning(_ answer: ExternalMetricsAPI.Answer) -> String? { answer.he
 }
 
 @Suite struct QuantityTests {
-    @Test(arguments: [(0, "0"), (1, "1m"), (1000, "1"), (1500, "1500m"), (999, "999m"), (1_000_000, "1000"), (4_294_967_295_000, "4294967295")] as [(Int64, String)])
-    func aQuantityIsWholeOrInThousandths(_ thousandths: Int64, _ text: String) { #expect(ExternalMetric.quantity(thousandths: thousandths) == text) }
+    @Test(
+        arguments: [
+            (0, "0"), (1, "1m"), (1000, "1"), (1500, "1500m"), (999, "999m"), (1_000_000, "1000"), (4_294_967_295_000, "4294967295"),
+        ] as [(Int64, String)])
+    func aQuantityIsWholeOrInThousandths(_ thousandths: Int64, _ text: String) {
+        #expect(ExternalMetric.quantity(thousandths: thousandths) == text)
+    }
 
-    @Test(arguments: [
-        (0, "1970-01-01T00:00:00Z"), (951_782_399, "2000-02-28T23:59:59Z"), (951_782_400, "2000-02-29T00:00:00Z"), (1_800_000_000, "2027-01-15T08:00:00Z"),
-        (-1, "1969-12-31T23:59:59Z"), (4_107_542_400, "2100-03-01T00:00:00Z"), (.max, "9999-12-31T23:59:59Z"), (.min, "0000-01-01T00:00:00Z"),
-    ] as [(Int64, String)])
+    @Test(
+        arguments: [
+            (0, "1970-01-01T00:00:00Z"), (951_782_399, "2000-02-28T23:59:59Z"), (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_800_000_000, "2027-01-15T08:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"), (4_107_542_400, "2100-03-01T00:00:00Z"), (.max, "9999-12-31T23:59:59Z"),
+            (.min, "0000-01-01T00:00:00Z"),
+        ] as [(Int64, String)])
     func timesAreWrittenAsKubernetesReadsThem(_ seconds: Int64, _ text: String) { #expect(rfc3339(seconds) == text) }
 }

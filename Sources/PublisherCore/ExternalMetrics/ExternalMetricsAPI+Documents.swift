@@ -21,7 +21,9 @@ extension ExternalMetricsAPI {
         var text = JSONText()
         text.object {
             $0.array("paths") { paths in
-                for path in ["/apis", "/apis/\(group)", base, "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] { paths.value(nil, path) }
+                for path in ["/apis", "/apis/\(group)", base, "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] {
+                    paths.value(nil, path)
+                }
             }
         }
         return text.bytes
@@ -155,7 +157,9 @@ extension ExternalMetricsAPI {
                             $0.object("200") {
                                 $0.value("description", "OK")
                                 $0.object("content") {
-                                    $0.object("application/json") { $0.object("schema") { $0.value("$ref", "#/components/schemas/\(listSchema)") } }
+                                    $0.object("application/json") {
+                                        $0.object("schema") { $0.value("$ref", "#/components/schemas/\(listSchema)") }
+                                    }
                                 }
                             }
                         }

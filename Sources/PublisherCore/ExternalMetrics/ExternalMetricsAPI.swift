@@ -71,7 +71,9 @@ public struct ExternalMetricsAPI: Sendable {
 
     /// `wall` is seconds since 1970 at `now`.
     public func answer(_ request: Request, _ publication: Publication, isDraining: Bool, at now: Instant, wall: Double) -> Answer {
-        guard let target = RequestTarget(request.target) else { return Self.failed(.badRequest, "the request's path or query cannot be decoded") }
+        guard let target = RequestTarget(request.target) else {
+            return Self.failed(.badRequest, "the request's path or query cannot be decoded")
+        }
         let isRead = request.method == "GET" || request.method == "HEAD"
         if let open = openAnswer(target.path, publication, isDraining) { return isRead ? open : Self.methodNotAllowed }
         switch request.asker {
@@ -106,7 +108,8 @@ public struct ExternalMetricsAPI: Sendable {
         case "readyz":
             if isDraining { return Self.text(503, "[-]publisher is draining\nreadyz check failed\n") }
             let knowsSomething = publication.pools.isEmpty || publication.pools.contains { $0.good != nil }
-            return knowsSomething ? Self.text(200, "ok") : Self.text(503, "[-]state the pool-keeper has not been heard\nreadyz check failed\n")
+            return knowsSomething
+                ? Self.text(200, "ok") : Self.text(503, "[-]state the pool-keeper has not been heard\nreadyz check failed\n")
         case "version": return Answer(body: Self.versionDocument(publication.version))
         default: return nil
         }
@@ -186,7 +189,8 @@ public struct ExternalMetricsAPI: Sendable {
         return answer
     }()
 
-    private static func failed(_ reason: KubernetesStatus.Reason, _ message: String, metric: String? = nil, result: Result? = nil) -> Answer {
+    private static func failed(_ reason: KubernetesStatus.Reason, _ message: String, metric: String? = nil, result: Result? = nil) -> Answer
+    {
         Answer(status: reason.code, body: KubernetesStatus(reason: reason, message: message, metric: metric).json, result: result)
     }
 

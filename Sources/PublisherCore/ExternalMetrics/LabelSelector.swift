@@ -142,7 +142,8 @@ extension LabelSelector {
             let isNegated = token == .not
             if isNegated { token = next() }
             guard case .word(let key) = token else {
-                throw Malformed(description: "found '\(token.text)', expected: \(isNegated ? "identifier" : "!, identifier, or 'end of string'")")
+                throw Malformed(
+                    description: "found '\(token.text)', expected: \(isNegated ? "identifier" : "!, identifier, or 'end of string'")")
             }
             guard Self.isKey(key) else { throw Malformed(description: "'\(key)' is not a valid label key") }
             if isNegated { return Requirement(key: key, test: .absent) }
@@ -225,7 +226,8 @@ extension LabelSelector {
                 let labels = parts[0].split(separator: ".", omittingEmptySubsequences: false)
                 return parts[0].utf8.count <= 253
                     && labels.allSatisfy { label in
-                        label.utf8.allSatisfy { isLower($0) || isDigit($0) || $0 == UInt8(ascii: "-") } && label.utf8.first.map { $0 != UInt8(ascii: "-") } == true
+                        label.utf8.allSatisfy { isLower($0) || isDigit($0) || $0 == UInt8(ascii: "-") }
+                            && label.utf8.first.map { $0 != UInt8(ascii: "-") } == true
                             && label.utf8.last != UInt8(ascii: "-")
                     }
             default: return false
