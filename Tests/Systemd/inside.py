@@ -9,6 +9,7 @@ import pathlib
 import re
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -265,6 +266,54 @@ def the_publisher_hears_everybody_and_nobody_else_hears_them():
     until("its watchdog has replaced it", lambda: show(unit("publisher"), "ActiveState") == "active" and published("/healthz") == (200, "ok\n"), 60)
     run("systemctl", "disable", "--now", "leasehold-publisher.socket", unit("publisher"))
     run("systemctl", "stop", "leasehold.target")
+    configure(pools())
+    run("systemctl", "start", "leasehold.target")
+    assert get()[0] == 200
+    ready()
+
+
+def asked_over_tls(path):
+    """Status and text at the External Metrics API's own address."""
+    context = ssl._create_unverified_context()
+    connection = http.client.HTTPSConnection("127.0.0.1", 9443, timeout=PATIENCE, context=context)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+@test
+def the_external_metrics_api_has_a_socket_of_its_own():
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=external-metrics",
+        "-keyout", "/etc/leasehold/external-metrics.key", "-out", "/etc/leasehold/external-metrics.crt")
+    run("chown", "leasehold-publisher", "/etc/leasehold/external-metrics.key")
+    run("systemctl", "stop", "leasehold.target")
+    configure(pools() + "publisher:\n  external-metrics:\n    certificate: external-metrics.crt\n    key: external-metrics.key\n"
+              "    request-header-ca: external-metrics.crt\n")
+    run("systemctl", "enable", "leasehold-publisher.socket", "leasehold-publisher-external-metrics.socket", unit("publisher"))
+    run("systemctl", "start", "leasehold.target")
+    assert asked_over_tls("/healthz") == (200, "ok")
+    status, text = asked_over_tls("/apis/external.metrics.k8s.io/v1beta1")
+    assert status == 401 and json.loads(text)["kind"] == "Status", (status, text)
+    assert published("/healthz") == (200, "ok\n")
+    # It outlives the process, as every listener does.
+    former = pid("publisher")
+    run("systemctl", "kill", "--signal=KILL", "--kill-who=main", unit("publisher"))
+    assert asked_over_tls("/healthz") == (200, "ok")
+    assert pid("publisher") != former
+    # Without the section the socket is one that nobody takes, which is said.
+    place = cursor()
+    configure(pools() + "publisher: {}\n")
+    run("systemctl", "restart", unit("publisher"), check=False)
+    said = until("the reason", lambda: journal(place, "MESSAGE_ID=" + message_id("unknownSocket")))
+    assert said[0]["LEASEHOLD_SOCKETS"] == "external-metrics", said
+    # The target first: what its own connections have left in the backlog of its vitals starts it again until that socket is gone.
+    run("systemctl", "stop", "leasehold.target")
+    run("systemctl", "disable", "leasehold-publisher.socket", "leasehold-publisher-external-metrics.socket", unit("publisher"))
+    run("systemctl", "stop", unit("publisher"), "leasehold-publisher.socket", "leasehold-publisher-external-metrics.socket")
+    run("systemctl", "reset-failed", unit("publisher"), check=False)
     configure(pools())
     run("systemctl", "start", "leasehold.target")
     assert get()[0] == 200
