@@ -33,6 +33,11 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         // Without swift-configuration: there is one file, and it is ours.
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: ["FullFoundation"]),  // the publisher
+        // The publisher, for KEDA. Without a plug-in: what is generated is committed (scripts/generate-protobuf).
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),  // the asset cache: digests and signatures
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),  // the asset cache: its index
     ],
@@ -79,7 +84,10 @@ let package = Package(
         .executableTarget(name: "leasehold-publisher", dependencies: [
             "PublisherCore", "ServiceKit", arguments, nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
             .product(name: "Hummingbird", package: "hummingbird"),
-        ]),
+            .product(name: "GRPCCore", package: "grpc-swift-2"), .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
+            .product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport"),
+            .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+        ], exclude: ["Keda/externalscaler.proto"]),
         .executableTarget(name: "leasehold", dependencies: ["ServiceKit", arguments]),  // the operator's command
 
         // Measurements: nanoseconds and allocations of the machines, for `make bench`.

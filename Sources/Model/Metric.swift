@@ -79,6 +79,8 @@ public enum Metric: UInt16, CaseIterable, Sendable, Hashable {
     case pageViewers
     case spans
     case seriesDropped
+    case kedaCalls = 200
+    case kedaStreams
 }
 
 extension Metric {
@@ -230,6 +232,9 @@ extension Metric {
         case .pageViewers: Row("leasehold_publisher_page_viewers", .gauge, [], .publisher, "Open status pages.")
         case .spans: Row("leasehold_publisher_spans_total", .counter, ["result"], .publisher, "Spans of traces: sent, or dropped because the collector was slow or away.")
         case .seriesDropped: Row("leasehold_publisher_series_dropped_total", .counter, [], .publisher, "Series that a process told beyond the bound, and that are not shown.")
+        case .kedaCalls:
+            Row("leasehold_publisher_keda_calls_total", .counter, ["method", "outcome"], .publisher, "Calls of KEDA's: ok, invalid (metadata), not-found (pool or metric), blind (nothing is known yet), busy.")
+        case .kedaStreams: Row("leasehold_publisher_keda_streams", .gauge, [], .publisher, "Open streams that are told the moment a pool has jobs.")
         }
     }
 }

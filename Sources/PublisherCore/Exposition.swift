@@ -31,7 +31,23 @@ public struct Exposition {
         public var viewers = 0
         public var spansSent: UInt64 = 0
         public var spansDropped: UInt64 = 0
+        public var kedaCalls: [KedaCall: UInt64] = [:]
+        /// Nil where KEDA is not served.
+        public var kedaStreams: Int?
         public init() {}
+    }
+
+    /// A call of KEDA's and how it was answered.
+    public struct KedaCall: Sendable, Hashable {
+        /// As the service names it.
+        public var method: String
+        /// From a closed list: see ``Metric/kedaCalls``.
+        public var outcome: String
+
+        public init(method: String, outcome: String) {
+            self.method = method
+            self.outcome = outcome
+        }
     }
 
     private let publication: Publication
@@ -127,6 +143,11 @@ public struct Exposition {
         .pageViewers: { [([], Double($0.own.viewers))] },
         .spans: { [(["sent"], Double($0.own.spansSent)), (["dropped"], Double($0.own.spansDropped))] },
         .seriesDropped: { [([], Double($0.publication.seriesDropped))] },
+        .kedaCalls: { exposition in
+            let calls = exposition.own.kedaCalls.sorted { ($0.key.method, $0.key.outcome) < ($1.key.method, $1.key.outcome) }
+            return calls.map { ([$0.key.method, $0.key.outcome], Double($0.value)) }
+        },
+        .kedaStreams: { exposition in exposition.own.kedaStreams.map { [([], Double($0))] } ?? [] },
     ]
 
     private mutating func write(_ text: String) { out.append(contentsOf: text.utf8) }

@@ -54,6 +54,12 @@ final class Board: Sendable {
         }
     }
 
+    func kedaCalled(_ method: String, _ outcome: String) {
+        state.withLock { $0.own.kedaCalls[.init(method: method, outcome: outcome), default: 0] += 1 }
+    }
+
+    func kedaStreams(_ count: Int) { state.withLock { $0.own.kedaStreams = count } }
+
     /// One more who looks at the page; false when there are too many.
     func enter(most: Int) -> Bool {
         state.withLock { state in

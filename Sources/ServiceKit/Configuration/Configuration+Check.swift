@@ -238,6 +238,7 @@ extension Configuration {
             bound.append(("listeners[\(i)].address", "listener \(listener.name)", listener.address, listener.dualStack))
         }
         if let publisher { bound.append(("publisher.address", "the publisher", publisher.address, false)) }
+        if let keda = publisher?.keda { bound.append(("publisher.keda.address", "the publisher for KEDA", keda.address, false)) }
         if let assetCache {
             bound.append(("asset-cache.address", "the asset cache", assetCache.address, false))
             for (i, reverse) in assetCache.reverse.enumerated() where reading.isGiven("asset-cache.reverse[\(i)].address") {

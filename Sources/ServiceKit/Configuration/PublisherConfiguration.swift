@@ -9,6 +9,15 @@ public struct PublisherConfiguration: Hashable, Sendable {
     public var drain = Duration.seconds(5)
     /// Nil sends no traces.
     public var trace: TraceConfiguration?
+    /// Nil serves no KEDA.
+    public var keda: KedaConfiguration?
+
+    public init() {}
+}
+
+/// Where KEDA asks its external scaler.
+public struct KedaConfiguration: Hashable, Sendable {
+    public var address = ListenAddress.ip(.loopback(port: 9809))
 
     public init() {}
 }
@@ -45,7 +54,15 @@ extension PublisherConfiguration {
             "drain", \.drain, .duration(atLeast: .zero, atMost: .seconds(600)), "From SIGTERM to the end of answers that are still being written.")
         keys.optionalSection("trace", \.trace, TraceConfiguration.schema, traits: .restart, "Sends the spans of jobs to a collector of OpenTelemetry.")
         keys.refused("external-metrics", remedy: "use /metrics with an adapter; the External Metrics API is not part of this version")
-        keys.refused("keda", remedy: "use KEDA's Prometheus scaler with /metrics; the external scaler is not part of this version")
+        keys.optionalSection("keda", \.keda, KedaConfiguration.schema, traits: .restart, "Serves KEDA's external scaler there, over gRPC.")
+    }
+}
+
+extension KedaConfiguration {
+    static let schema = Section(initial: KedaConfiguration()) { keys in
+        keys.value(
+            "address", \.address, .address, traits: .restart,
+            "Where KEDA asks, over gRPC without TLS; under systemd the socket unit's FileDescriptorName=keda.")
     }
 }
 
