@@ -63,7 +63,7 @@ final class ActivityFeeds: Sendable {
     func heard(_ publication: Publication, at now: Instant) {
         let ends = state.withLock { state in
             state.publication = publication
-            return state.entries.keys.compactMap { Self.tell($0, &state, at: now) }
+            return Array(state.entries.keys).compactMap { Self.tell($0, &state, at: now) }
         }
         // An end calls back to `close`, which takes the lock.
         for (continuation, refusal) in ends { continuation.finish(throwing: refusal) }

@@ -55,7 +55,7 @@ final class KedaDoor: Entrance {
     /// Serves until drained.
     func serve() async throws {
         defer {
-            let onDrained = state.withLock { state in
+            let onDrained = state.withLock { state -> (@Sendable () -> Void)? in
                 state.isOver = true
                 defer { state.onDrained = nil }
                 return state.onDrained

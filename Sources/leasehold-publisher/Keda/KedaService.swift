@@ -24,7 +24,7 @@ struct KedaService: KedaExternalScaler.ServiceProtocol {
         request: ServerRequest<KedaScaledObjectRef>, context: ServerContext
     ) async throws -> ServerResponse<KedaGetMetricSpecResponse> {
         try answer("GetMetricSpec") { publication, _ throws(ScaledObject.Refusal) in
-            let object = try object(request.message, publication)
+            let object = try self.object(request.message, publication)
             var answer = KedaGetMetricSpecResponse()
             answer.metricSpecs = object.pools.map { pool in
                 .with {
@@ -41,7 +41,7 @@ struct KedaService: KedaExternalScaler.ServiceProtocol {
         request: ServerRequest<KedaGetMetricsRequest>, context: ServerContext
     ) async throws -> ServerResponse<KedaGetMetricsResponse> {
         try answer("GetMetrics") { publication, now throws(ScaledObject.Refusal) in
-            let object = try object(request.message.scaledObjectRef, publication)
+            let object = try self.object(request.message.scaledObjectRef, publication)
             let values = try object.values(named: request.message.metricName, in: publication, at: now)
             var answer = KedaGetMetricsResponse()
             answer.metricValues = values.map { value in
