@@ -1,5 +1,6 @@
 """A small collector of OpenTelemetry: takes OTLP over HTTP and reads it with the project's own messages. It can be slow, hang, refuse and go away."""
 import http.server
+import socket
 import threading
 import time
 
@@ -29,7 +30,7 @@ class Collector:
         self.open = threading.Event()
         self.open.set()
         self.status = 200
-        self.server = None
+        self.server, self.connections = None, []
         self.port = 0
         self.start()
 
@@ -39,6 +40,10 @@ class Collector:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                outer.connections.append(self.connection)
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -111,8 +116,15 @@ class Collector:
         return {s.name: s for s in found}
 
     def away(self):
+        """Nobody listens, and whoever was connected is cut off."""
         self.server.shutdown()
         self.server.server_close()
+        for connection in self.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it was closed before
+        self.connections = []
 
     def stop(self):
         self.open.set()
