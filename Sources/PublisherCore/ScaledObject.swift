@@ -63,7 +63,8 @@ public struct ScaledObject: Sendable, Hashable {
     public func values(named wanted: String, in publication: Publication, at now: Instant) throws(Refusal) -> [Value] {
         let chosen = wanted.isEmpty ? pools : pools.filter { name(of: $0) == wanted }
         if chosen.isEmpty {
-            throw .notFound("metricName \(Self.quoted(wanted)) is none of this ScaledObject's: \(pools.map { name(of: $0) }.joined(separator: ", "))")
+            throw .notFound(
+                "metricName \(Self.quoted(wanted)) is none of this ScaledObject's: \(pools.map { name(of: $0) }.joined(separator: ", "))")
         }
         var values: [Value] = []
         for pool in chosen {
@@ -73,7 +74,8 @@ public struct ScaledObject: Sendable, Hashable {
         return values
     }
 
-    private func reading(of name: String, in publication: Publication, at now: Instant) throws(Refusal) -> (state: PoolState, age: Duration) {
+    private func reading(of name: String, in publication: Publication, at now: Instant) throws(Refusal) -> (state: PoolState, age: Duration)
+    {
         guard let pool = publication.pool(named: name) else { throw Self.noPool(name, publication.pools.map(\.name)) }
         switch publication.knowledge(of: pool, at: now) {
         case .known(let state, let age): return (state, age)

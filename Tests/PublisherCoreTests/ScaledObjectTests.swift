@@ -7,7 +7,9 @@ import Wire
 
 private let known = ["browsers", "api", "a.b_C-1"]
 
-private func object(_ metadata: [String: String]) throws(ScaledObject.Refusal) -> ScaledObject { try ScaledObject(metadata: metadata, known: known) }
+private func object(_ metadata: [String: String]) throws(ScaledObject.Refusal) -> ScaledObject {
+    try ScaledObject(metadata: metadata, known: known)
+}
 
 /// A publication in which the pool-keeper has told these pools, with so many leases and so many that wait.
 private func told(_ pools: [(name: String, leases: UInt32, queued: UInt32)], also: [String] = []) -> Publication {
@@ -49,7 +51,8 @@ private func state(_ name: String, _ leases: UInt32, _ queued: UInt32, isRecover
         Understood(["pool": "api", "target": "25"], ["api"], .demand, 25),
         // What KEDA itself reads from a trigger comes along.
         Understood(
-            ["pool": "api", "scalerAddress": "x:9809", "enableTLS": "false", "unsafeSsl": "true", "activationValue": "3"], ["api"], .demand, 1),
+            ["pool": "api", "scalerAddress": "x:9809", "enableTLS": "false", "unsafeSsl": "true", "activationValue": "3"], ["api"], .demand,
+            1),
     ])
     func metadataIsUnderstood(_ row: Understood) throws {
         let object = try object(row.metadata)
@@ -58,17 +61,22 @@ private func state(_ name: String, _ leases: UInt32, _ queued: UInt32, isRecover
         #expect(object.target == row.target)
     }
 
-    @Test(arguments: [
-        ([:], "pool is missing"), (["pool": ""], "pool is missing"), (["pool": " "], "pool is missing"), (["scalerAddress": "x"], "pool is missing"),
-        (["pool": "browsers,"], "empty name"), (["pool": ",browsers"], "empty name"), (["pool": "browsers,api,browsers"], "names browsers twice"),
-        (["pool": "api", "metric": "demands"], "write demand, queue-depth, queue-oldest"), (["pool": "api", "metric": ""], "metric ''"),
-        (["pool": "api", "target": "0"], "target '0'"), (["pool": "api", "target": "-1"], "number above 0"), (["pool": "api", "target": ""], "number above 0"),
-        (["pool": "api", "target": "1e3"], "number above 0"), (["pool": "api", "target": "nan"], "number above 0"),
-        (["pool": "api", "target": "1.2.3"], "number above 0"), (["pool": "api", "target": "9999999999999999"], "number above 0"),
-        (["pool": "api", "pools": "browsers"], "'pools' is no key of Leasehold's: write pool, metric or target"),
-        (["pool": "api", "targetValue": "3"], "'targetValue'"), (["pool": "api", "Metric": "demand"], "'Metric'"),
-        (["pool": "api", "metric": "a\u{1}é\n\(String(repeating: "x", count: 500))"], "metric 'a???xxx"),
-    ] as [([String: String], String)])
+    @Test(
+        arguments: [
+            ([:], "pool is missing"), (["pool": ""], "pool is missing"), (["pool": " "], "pool is missing"),
+            (["scalerAddress": "x"], "pool is missing"),
+            (["pool": "browsers,"], "empty name"), (["pool": ",browsers"], "empty name"),
+            (["pool": "browsers,api,browsers"], "names browsers twice"),
+            (["pool": "api", "metric": "demands"], "write demand, queue-depth, queue-oldest"),
+            (["pool": "api", "metric": ""], "metric ''"),
+            (["pool": "api", "target": "0"], "target '0'"), (["pool": "api", "target": "-1"], "number above 0"),
+            (["pool": "api", "target": ""], "number above 0"),
+            (["pool": "api", "target": "1e3"], "number above 0"), (["pool": "api", "target": "nan"], "number above 0"),
+            (["pool": "api", "target": "1.2.3"], "number above 0"), (["pool": "api", "target": "9999999999999999"], "number above 0"),
+            (["pool": "api", "pools": "browsers"], "'pools' is no key of Leasehold's: write pool, metric or target"),
+            (["pool": "api", "targetValue": "3"], "'targetValue'"), (["pool": "api", "Metric": "demand"], "'Metric'"),
+            (["pool": "api", "metric": "a\u{1}é\n\(String(repeating: "x", count: 500))"], "metric 'a???xxx"),
+        ] as [([String: String], String)])
     func wrongMetadataIsRefusedWithItsKeyAndTheRemedy(_ metadata: [String: String], _ says: String) {
         do throws(ScaledObject.Refusal) {
             _ = try object(metadata)
@@ -89,9 +97,14 @@ private func state(_ name: String, _ leases: UInt32, _ queued: UInt32, isRecover
 
     @Test(arguments: [UInt64(20_261_121), 42]) func noMetadataFromOutsideTraps(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
-        let pieces = ["pool", "metric", "target", "browsers", ",", "api", "", " ", "-", ".", "1", "0", "e", "\u{0}", "é", "🜁", "queue", "demand", "\n"]
+        let pieces = [
+            "pool", "metric", "target", "browsers", ",", "api", "", " ", "-", ".", "1", "0", "e", "\u{0}", "é", "🜁", "queue", "demand",
+            "\n",
+        ]
         for _ in 0..<5_000 {
-            func text() -> String { (0..<Int.random(in: 0..<4, using: &random)).map { _ in pieces.randomElement(using: &random) ?? "" }.joined() }
+            func text() -> String {
+                (0..<Int.random(in: 0..<4, using: &random)).map { _ in pieces.randomElement(using: &random) ?? "" }.joined()
+            }
             var metadata = ["pool": text()]
             metadata[text()] = text()
             if Bool.random(using: &random) { metadata["metric"] = text() }
@@ -103,11 +116,12 @@ private func state(_ name: String, _ leases: UInt32, _ queued: UInt32, isRecover
 
     // MARK: Activity
 
-    @Test(arguments: [
-        ("browsers", [("browsers", 0, 0)], false), ("browsers", [("browsers", 1, 0)], true), ("browsers", [("browsers", 0, 1)], true),
-        ("browsers", [("browsers", 0, 0), ("api", 4, 4)], false), ("browsers,api", [("browsers", 0, 0), ("api", 0, 1)], true),
-        ("api,browsers", [("browsers", 0, 0), ("api", 0, 0)], false),
-    ] as [(String, [(String, UInt32, UInt32)], Bool)])
+    @Test(
+        arguments: [
+            ("browsers", [("browsers", 0, 0)], false), ("browsers", [("browsers", 1, 0)], true), ("browsers", [("browsers", 0, 1)], true),
+            ("browsers", [("browsers", 0, 0), ("api", 4, 4)], false), ("browsers,api", [("browsers", 0, 0), ("api", 0, 1)], true),
+            ("api,browsers", [("browsers", 0, 0), ("api", 0, 0)], false),
+        ] as [(String, [(String, UInt32, UInt32)], Bool)])
     func aPoolWithAJobIsActiveWhateverTheMetricIs(_ pool: String, _ states: [(String, UInt32, UInt32)], _ wanted: Bool) throws {
         let publication = told(states.map { (name: $0.0, leases: $0.1, queued: $0.2) })
         for metric in ScalingMetric.allCases {
@@ -154,7 +168,10 @@ private func state(_ name: String, _ leases: UInt32, _ queued: UInt32, isRecover
     @Test func whatWasNeverToldIsRefusedAndNeverZero() throws {
         let publication = told([], also: ["browsers"])
         let object = try object(["pool": "browsers"])
-        for question in [{ _ = try object.isActive(in: publication, at: publication.began) }, { _ = try object.values(named: "", in: publication, at: publication.began) }] {
+        for question in [
+            { _ = try object.isActive(in: publication, at: publication.began) },
+            { _ = try object.values(named: "", in: publication, at: publication.began) },
+        ] {
             do {
                 try question()
                 Issue.record("answered")
@@ -170,7 +187,10 @@ private func state(_ name: String, _ leases: UInt32, _ queued: UInt32, isRecover
         let object = try object(["pool": "browsers"])
         publication.stateDown(at: publication.began + .seconds(10))
         let later = publication.began + .seconds(13)
-        #expect(try object.values(named: "", in: publication, at: later) == [.init(name: "leasehold-demand-browsers", value: 3, age: .seconds(3))])
+        #expect(
+            try object.values(named: "", in: publication, at: later) == [
+                .init(name: "leasehold-demand-browsers", value: 3, age: .seconds(3))
+            ])
         #expect(try object.isActive(in: publication, at: later) == (true, .seconds(3)))
     }
 
@@ -183,9 +203,13 @@ private func state(_ name: String, _ leases: UInt32, _ queued: UInt32, isRecover
         publication.heard(.pool(state("browsers", 0, 0, isRecovering: true)), at: publication.began + .seconds(1))
         publication.heard(StateMessage.snapshotEnd, at: publication.began + .seconds(1))
         let during = publication.began + .seconds(2)
-        #expect(try object.values(named: "", in: publication, at: during) == [.init(name: "leasehold-demand-browsers", value: 3, age: .seconds(2))])
+        #expect(
+            try object.values(named: "", in: publication, at: during) == [
+                .init(name: "leasehold-demand-browsers", value: 3, age: .seconds(2))
+            ])
         publication.heard(.pool(state("browsers", 1, 0)), at: during)
-        #expect(try object.values(named: "", in: publication, at: during) == [.init(name: "leasehold-demand-browsers", value: 1, age: .zero)])
+        #expect(
+            try object.values(named: "", in: publication, at: during) == [.init(name: "leasehold-demand-browsers", value: 1, age: .zero)])
         // Nothing was known before: then there is nothing to tell.
         let fresh = told([])
         var blind = Publication(version: "1", processes: [], pools: [.init(name: "browsers")], at: fresh.began)
