@@ -80,6 +80,8 @@ public enum Metric: UInt16, CaseIterable, Sendable, Hashable {
     case spans
     case seriesDropped
     case externalMetrics = 190
+    case kedaCalls = 200
+    case kedaStreams
 }
 
 extension Metric {
@@ -233,6 +235,9 @@ extension Metric {
         case .seriesDropped: Row("leasehold_publisher_series_dropped_total", .counter, [], .publisher, "Series that a process told beyond the bound, and that are not shown.")
         case .externalMetrics:
             Row("leasehold_publisher_external_metrics_total", .counter, ["result"], .publisher, "Questions to the External Metrics API, by what became of them: current, stale, blind (503), refused, wrong.")
+        case .kedaCalls:
+            Row("leasehold_publisher_keda_calls_total", .counter, ["method", "outcome"], .publisher, "Calls of KEDA's: ok, invalid (metadata), not-found (pool or metric), blind (nothing is known yet), busy.")
+        case .kedaStreams: Row("leasehold_publisher_keda_streams", .gauge, [], .publisher, "Open streams that are told the moment a pool has jobs.")
         }
     }
 }

@@ -98,6 +98,7 @@ final class Supervisor {
         if let publisher = configuration.publisher {
             var named = [(ProcessName.publisher.rawValue, publisher.address)]
             if let external = publisher.externalMetrics { named.append(("external-metrics", external.address)) }
+            if let keda = publisher.keda { named.append(("keda", keda.address)) }
             out[.publisher] = try UpListeners(named)
         }
         return out

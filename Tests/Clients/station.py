@@ -43,7 +43,8 @@ def free_ports(count):
 
 
 class Station:
-    def __init__(self, least=2, most=4, more="", endpoints=0, scheme="http", service=False, hold="20s"):
+    def __init__(self, least=2, most=4, more="", endpoints=0, scheme="http", service=False, hold="20s", pools="", to="pool: browsers"):
+        """`more` belongs to the publisher, `pools` are more of them, `to` is where the listener's callers go."""
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="station-"))
         first = free_ports(most + 1)
         pool = WORKERS.format(bin=BIN, first=first, last=first + most, least=least, most=most)
@@ -57,8 +58,8 @@ class Station:
             source, pool = f"source: {{ directory: {self.home}/endpoints.d }}\n", "\n    service: shop/browsers\n    abandon: 1s" + pool
         (self.home / "c.yaml").write_text(
             f"runtime-directory: {self.home}/run\nstate-directory: {self.home}/state\n{source}pools:\n  - name: browsers{pool}"
-            f"    hold: {{ timeout: {hold} }}\n"
-            "listeners:\n  - { name: http, address: \"127.0.0.1:0\", pool: browsers, deadlines: { first-byte: 0 } }\n"
+            f"    hold: {{ timeout: {hold} }}\n{pools}"
+            f"listeners:\n  - {{ name: http, address: \"127.0.0.1:0\", {to}, deadlines: {{ first-byte: 0 }} }}\n"
             f"publisher:\n  address: 127.0.0.1:0\n{more}")
         self.log = open(self.home / "log", "wb")
         self.process = subprocess.Popen(
@@ -66,7 +67,7 @@ class Station:
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         ready = self.until("ready", lambda: (self.home / "ready").exists() and json.loads((self.home / "ready").read_text()))
         self.processes = ready["processes"]
-        addresses = {one["name"]: one["address"] for one in ready["listeners"]}
+        self.addresses = addresses = {one["name"]: one["address"] for one in ready["listeners"]}
         self.caller, self.publisher = f"http://{addresses['http']}", f"{scheme}://{addresses['publisher']}"
         self.until("every process is heard", lambda: self.get("/readyz")[0] == 200 or endpoints)
 

@@ -237,12 +237,19 @@ def published(path):
         connection.close()
 
 
+def keda_is_greeted():
+    """Whether a server of HTTP/2 answers where KEDA asks: its first frame is SETTINGS."""
+    with socket.create_connection(("127.0.0.1", 9809), timeout=PATIENCE) as caller:
+        caller.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        return caller.recv(9)[3:4] == b"\4"
+
+
 @test
 def the_publisher_hears_everybody_and_nobody_else_hears_them():
     run("systemctl", "stop", "leasehold.target")
-    configure(pools() + "publisher: {}\n")
+    configure(pools() + "publisher: { keda: {} }\n")
     run("systemctl", "start", "leasehold.target")
-    run("systemctl", "enable", "--now", "leasehold-publisher.socket", unit("publisher"))
+    run("systemctl", "enable", "--now", "leasehold-publisher.socket", "leasehold-publisher-keda.socket", unit("publisher"))
     assert get()[0] == 200
     names = [*DAEMONS, "publisher"]
     lines = [f'leasehold_process_up{{process="{name}"}} 1' for name in names]
@@ -259,12 +266,13 @@ def the_publisher_hears_everybody_and_nobody_else_hears_them():
     former = pid("publisher")
     run("systemctl", "kill", "--signal=KILL", "--kill-who=main", unit("publisher"))
     assert published("/healthz") == (200, "ok\n")
+    assert keda_is_greeted()
     assert pid("publisher") != former
     # Stopped for longer than its watchdog: nobody minds.
     run("systemctl", "kill", "--signal=STOP", "--kill-who=main", unit("publisher"))
     assert all(get()[0] == 200 for _ in range(20))
     until("its watchdog has replaced it", lambda: show(unit("publisher"), "ActiveState") == "active" and published("/healthz") == (200, "ok\n"), 60)
-    run("systemctl", "disable", "--now", "leasehold-publisher.socket", unit("publisher"))
+    run("systemctl", "disable", "--now", "leasehold-publisher.socket", "leasehold-publisher-keda.socket", unit("publisher"))
     run("systemctl", "stop", "leasehold.target")
     configure(pools())
     run("systemctl", "start", "leasehold.target")
