@@ -40,6 +40,7 @@ extension Keeper {
 
     mutating func addDispatcher(_ record: DispatcherRecord) -> Slot {
         let d = dispatchers.insert(record)
+        dispatchers[d].seatNumber = seatNumber(record.seat)
         dispatcherOrder.append(d)
         return d
     }

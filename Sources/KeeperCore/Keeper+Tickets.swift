@@ -260,7 +260,9 @@ extension Keeper {
     ) {
         let standing = standing ?? self.standing(in: p, at: now)
         let retryAfter = retryAfter(p, reason, share, job.urgency, arrival: job.arrival)
-        note(.refused(reason, heldNanoseconds: (now - job.arrival).nanoseconds), job, p, d, share: UInt16(truncatingIfNeeded: share), at: now)
+        note(
+            .refused(reason, heldNanoseconds: (now - job.arrival).nanoseconds, position: standing.position, queued: standing.queued), job, p, d,
+            share: UInt16(truncatingIfNeeded: share), at: now)
         let refusal = Refusal(
             ticket: job.ticket, reason: reason, retryAfter: retryAfter, queued: standing.queued, position: standing.position,
             oldestWait: standing.oldestWait)

@@ -47,6 +47,8 @@ struct DispatcherRecord: Sendable {
 
     var instance: InstanceID
     var seat: String
+    /// Of the seat, in ``Decision``.
+    var seatNumber: UInt16 = .max
     var link: DispatcherID?
     var phase: Phase
     /// Counts its connections; what was last told in an earlier one does not hold any more.

@@ -43,7 +43,8 @@ def free_ports(count):
 
 
 class Station:
-    def __init__(self, least=2, most=4, more="", endpoints=0, scheme="http"):
+    def __init__(self, least=2, most=4, more="", endpoints=0, scheme="http", whole=None):
+        """`whole` is a configuration of its own, without directories; its workers are in `endpoints.d`."""
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="station-"))
         first = free_ports(most + 1)
         pool = WORKERS.format(bin=BIN, first=first, last=first + most, least=least, most=most)
@@ -51,10 +52,15 @@ class Station:
         if endpoints:
             write_slices(self.home / "endpoints.d", endpoints)
             source, pool = f"source: {{ directory: {self.home}/endpoints.d }}\n", "\n    service: shop/browsers\n    port: http\n"
-        (self.home / "c.yaml").write_text(
+        text = (
             f"runtime-directory: {self.home}/run\nstate-directory: {self.home}/state\n{source}pools:\n  - name: browsers{pool}"
             "    hold: { timeout: 20s }\nlisteners:\n  - { name: http, address: \"127.0.0.1:0\", pool: browsers }\n"
             f"publisher:\n  address: 127.0.0.1:0\n{more}")
+        if whole:
+            (self.home / "endpoints.d").mkdir()
+            text = (f"runtime-directory: {self.home}/run\nstate-directory: {self.home}/state\nsource: {{ directory: {self.home}/endpoints.d }}\n"
+                    f"publisher: {{ address: 127.0.0.1:0 }}\n{whole}")
+        (self.home / "c.yaml").write_text(text)
         self.log = open(self.home / "log", "wb")
         self.process = subprocess.Popen(
             [str(BIN / "leasehold"), "up", "--config", str(self.home / "c.yaml"), "--ready-file", str(self.home / "ready")],
@@ -63,7 +69,7 @@ class Station:
         self.processes = ready["processes"]
         addresses = {one["name"]: one["address"] for one in ready["listeners"]}
         self.caller, self.publisher = f"http://{addresses['http']}", f"{scheme}://{addresses['publisher']}"
-        self.until("every process is heard", lambda: self.get("/readyz")[0] == 200 or endpoints)
+        self.until("every process is heard", lambda: self.get("/readyz")[0] == 200 or endpoints or whole)
 
     def until(self, what, look, patience=PATIENCE):
         end = time.monotonic() + patience
@@ -84,6 +90,16 @@ class Station:
                 return answer.status, answer.headers, answer.read().decode()
         except urllib.error.HTTPError as answer:
             return answer.code, answer.headers, answer.read().decode()
+
+    def leasehold(self, *words, check=True):
+        """What `leasehold WORDS` prints."""
+        done = subprocess.run([str(BIN / "leasehold"), *map(str, words), "--config", str(self.home / "c.yaml")], capture_output=True, text=True)
+        if check and done.returncode:
+            raise AssertionError(f"leasehold {words}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout if check else done
+
+    def show(self, what):
+        return json.loads(self.leasehold("show", what, "--json"))
 
     def metric(self, sample):
         """The value of one sample, None where there is none."""
