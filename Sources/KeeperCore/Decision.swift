@@ -93,7 +93,8 @@ struct DecisionRing: Sendable {
 
     /// The last words of an endpoint.
     mutating func remember(_ id: EndpointID, _ name: String) {
-        guard names.updateValue(name, forKey: id) == nil else { return }
+        // One that only a lease told of has no name.
+        guard !name.isEmpty, names.updateValue(name, forKey: id) == nil else { return }
         if gone.count < capacity { return gone.append(id) }
         names[gone[nextGone]] = nil
         gone[nextGone] = id

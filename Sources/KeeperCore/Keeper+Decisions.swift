@@ -22,8 +22,11 @@ extension Keeper {
 
     /// What people call an endpoint, also one that left lately; nil where that is not known any more. O(1).
     public func endpointName(_ id: EndpointID) -> String? {
-        guard let e = endpointSlots[id], endpoints[e].firstMember != .null else { return ring.formerName(of: id) }
-        return descriptions[Int(endpoints[e].firstMember)].label
+        if let e = endpointSlots[id], endpoints[e].firstMember != .null {
+            let label = descriptions[Int(endpoints[e].firstMember)].label
+            if !label.isEmpty { return label }
+        }
+        return ring.formerName(of: id)
     }
 
     /// The number of a seat, the same for all who sit there one after the other. Of more than ``Limits/seats`` the others have no name.

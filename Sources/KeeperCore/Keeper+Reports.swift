@@ -167,7 +167,7 @@ extension Keeper {
         let p = poolSlots[UInt64(pool.rawValue)]
         guard p != .null else { return [] }
         let waiting = inOrder(p, at: now)
-        let suspended = dispatcherOrder.flatMap { dispatchers[$0].tickets.slots(tickets.ownerLinks) }
+        let suspended = dispatcherOrder.flatMap { toldTickets($0) }
             .filter { tickets[$0].pool == p && tickets[$0].place == .suspended }
         return (waiting + suspended).map { t in
             let ticket = tickets[t]

@@ -65,6 +65,6 @@ struct DispatcherRecord: Sendable {
     /// Once it is dead and may have held leases that nobody has told: until then its workers may be at its jobs, and recovery waits.
     var graceUntil = Instant.never
     var leases = SlotList()
-    var tickets = SlotList()
+    /// Its tickets by their ids, and their only list: one more would cost each grant two looks at tickets from anywhere in memory.
     var ticketSlots = SlotTable()
 }

@@ -136,11 +136,14 @@ class Exact(unittest.TestCase):
         for job in jobs:
             if job.outcome == "served":
                 self.assertIn(job.lease, served, job)
-                self.assertEqual(served.pop(job.lease)["tenant"], job.tenant, job)
+                line = served.pop(job.lease)
+                self.assertEqual((line["tenant"], int(line["urgency"])), (job.tenant, job.urgency), job)
             elif job.outcome == "refused":
                 self.assertEqual(refused.pop(job.problem["job"], {}).get("reason"), job.reason, job)
         self.assertEqual((served, refused), ({}, {}), "records of jobs that nobody asked for")
-        self.assertEqual(count([j for j in jobs if j.outcome == "gone"], "tenant"), collections.Counter((li["tenant"],) for li in lines if li["result"] == "gone"))
+        self.assertEqual(
+            collections.Counter((line["tenant"], int(line["urgency"])) for line in lines if line["result"] == "gone"),
+            count([j for j in jobs if j.outcome == "gone"], "tenant", "urgency"))
         # A connection that the kernel had accepted and nobody had seen is reset with its dispatcher: it never was a job.
         cut = [j for j in jobs if j.outcome not in crowd.OUTCOMES]
         for job in cut:
