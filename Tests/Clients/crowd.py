@@ -171,13 +171,17 @@ def read(job, answer):
         job.problem = json.loads(body)
 
 
-async def gather(station, jobs, gaps):
+async def begin(station, jobs, gaps):
     """Begins each job `gap` seconds after the one before."""
     tasks = []
     for job, gap in zip(jobs, gaps):
         await asyncio.sleep(gap)
         tasks.append(asyncio.create_task(call(station, job)))
-    return await asyncio.gather(*tasks)
+    return tasks
+
+
+async def gather(station, jobs, gaps):
+    return await asyncio.gather(*await begin(station, jobs, gaps))
 
 
 def count(jobs, *names):

@@ -10,10 +10,10 @@ import time
 import unittest
 
 import crowd
-from crowd import Floor, Job, call, count, gather
+from crowd import Floor, Job, begin, call, count, gather
 
 TENANTS = {"ant": 1, "bee": 2, "cat": 3}
-WEIGHTS = "tenants: { ant: { weight: 1, max-queued: 12 }, bee: { weight: 2 }, cat: { weight: 3 } }"
+WEIGHTS = "tenants: { ant: { weight: 1, max-queued: 6 }, bee: { weight: 2 }, cat: { weight: 3 } }"
 
 
 def mix(random, number):
@@ -28,7 +28,7 @@ def mix(random, number):
             job.prefer = random.choice(["wait=1", "wait=0"])
         jobs.append(job)
         # Every hundred jobs a crowd that comes at once.
-        gaps.append(0 if i % 100 > 60 else random.expovariate(60))
+        gaps.append(0 if i % 100 > 60 else random.expovariate(50))
     return jobs, gaps
 
 
@@ -37,14 +37,14 @@ class Exact(unittest.TestCase):
 
     def setUp(self):
         self.seed = crowd.seed()
-        self.random = random.Random(self.seed)
-        self.floor = Floor(6, pool=f"hold: {{ timeout: 20s, max-queued: 40 }}, queue: {{ age-after: 2s }}, abandon: 1s, {WEIGHTS}")
+        # Two threads draw, each from its own.
+        self.random, self.fate = random.Random(self.seed), random.Random(~self.seed)
+        self.floor = Floor(6, pool=f"hold: {{ timeout: 20s, max-queued: 25 }}, queue: {{ age-after: 2s }}, abandon: 1s, {WEIGHTS}")
         self.addCleanup(self.floor.stop)
 
-    def crowd(self, number, trouble):
-        """Serves a crowd; `trouble(until)` is done meanwhile on a thread of its own."""
-        jobs, gaps = mix(self.random, number)
-        failed, over = [], threading.Event()
+    def crowd(self, hundreds, trouble, until_done=False):
+        """Serves a crowd; `trouble(over)` is done meanwhile on a thread of its own, and where `until_done` the crowd comes for as long as that lasts."""
+        jobs, tasks, failed, over = [], [], [], threading.Event()
 
         def disturb():
             try:
@@ -53,9 +53,18 @@ class Exact(unittest.TestCase):
                 failed.append(error)
 
         thread = threading.Thread(target=disturb)
-        thread.start()
+
+        async def come():
+            thread.start()
+            while len(jobs) < hundreds * 100 or until_done and thread.is_alive() and not failed:
+                more, gaps = mix(self.random, 100)
+                jobs.extend(more)
+                tasks.extend(await begin(self.floor, more, gaps))
+            over.set()
+            await asyncio.gather(*tasks)
+
         try:
-            asyncio.run(gather(self.floor, jobs, gaps))
+            asyncio.run(come())
         finally:
             over.set()
             thread.join()
@@ -65,12 +74,15 @@ class Exact(unittest.TestCase):
 
     def breathe(self, over):
         """The fleet grows and shrinks, between two workers and all."""
-        while not over.wait(self.random.uniform(0.1, 0.4)):
-            n = self.random.randrange(len(self.floor.workers))
-            if n in self.floor.listed and len(self.floor.listed) > 2:
-                self.floor.shut(n)
-            elif n not in self.floor.listed:
-                self.floor.open(n, wait=False)
+        while not over.wait(self.fate.uniform(0.1, 0.4)):
+            self.breathe_once()
+
+    def breathe_once(self):
+        n = self.fate.randrange(len(self.floor.workers))
+        if n in self.floor.listed and len(self.floor.listed) > 2:
+            self.floor.shut(n)
+        elif n not in self.floor.listed:
+            self.floor.open(n, wait=False)
 
     def settled(self):
         """When nobody waits and nobody is served the publisher has heard it all."""
@@ -86,7 +98,7 @@ class Exact(unittest.TestCase):
         return last["now"]
 
     def test_without_kills_every_count_is_the_same(self):
-        jobs = self.crowd(500, self.breathe)
+        jobs = self.crowd(5, self.breathe)
         seen = count(jobs, "outcome")
         self.assertEqual({o for (o,) in seen}, set(crowd.OUTCOMES), seen)
         self.assertLessEqual({"queue-full", "tenant-limit", "hold-timeout"}, {r for (r,) in count(jobs, "reason")}, count(jobs, "reason"))
@@ -112,19 +124,17 @@ class Exact(unittest.TestCase):
 
         def strike(over):
             names = ["dispatcher", "pool-keeper", "publisher", "watcher"] * 3
-            self.random.shuffle(names)
+            self.fate.shuffle(names)
             for name in names:
-                if over.wait(self.random.uniform(0.1, 0.4)):
-                    break
+                time.sleep(self.fate.uniform(0.1, 0.4))
                 self.breathe_once()
                 pid = self.floor.pid(name)
                 struck.append((name, time.monotonic()))
                 os.kill(pid, signal.SIGKILL)
                 # The next one falls when this one is back and has heard everything.
                 self.floor.until(f"{name} is back", lambda: self.is_back(name, pid))
-            self.breathe(over)
 
-        jobs = self.crowd(700, strike)
+        jobs = self.crowd(5, strike, until_done=True)
         self.settled()
         dispatchers = [when for name, when in struck if name == "dispatcher"]
         self.assertEqual(len(dispatchers), 3, struck)
@@ -148,18 +158,14 @@ class Exact(unittest.TestCase):
         cut = [j for j in jobs if j.outcome not in crowd.OUTCOMES]
         for job in cut:
             self.assertTrue(any(job.began - 0.5 < when <= job.ended + 0.01 for when in dispatchers), job)
-        self.assertEqual(len(lines), len(jobs) - len(cut))
+        recorded = sum(line["result"] == "cut" for line in lines)
+        self.assertLessEqual(recorded, len(cut))
+        self.assertEqual(len(lines), len(jobs) - len(cut) + recorded)
         told = self.floor.counts()
+        print(f"crowd: {len(jobs)} jobs, {len(struck)} kills, {len(cut)} connections reset with their dispatcher", flush=True)
         self.assertEqual(told["accepted"], sum(told[o] for o in crowd.OUTCOMES) + told["cut"])
         self.assertEqual({o: told[o] for o in crowd.OUTCOMES}, {o: sum(j.outcome == o for j in jobs) for o in crowd.OUTCOMES})
         self.assertEqual(self.floor.read("violations"), "")
-
-    def breathe_once(self):
-        n = self.random.randrange(len(self.floor.workers))
-        if n in self.floor.listed and len(self.floor.listed) > 2:
-            self.floor.shut(n)
-        elif n not in self.floor.listed:
-            self.floor.open(n, wait=False)
 
     def is_back(self, name, pid):
         processes = {p["process"]: p for p in self.floor.show("processes")}
