@@ -292,6 +292,8 @@ class Follow(unittest.TestCase):
             told = await asyncio.to_thread(explain, self.floor, ticket)
             await asyncio.to_thread(self.floor.leasehold, "resume", "pods")
             await waiting
+            while (await asyncio.to_thread(self.floor.pool))["demand"] > 0:
+                await asyncio.sleep(0.02)
             return told, await asyncio.to_thread(explain, self.floor, ticket)
 
         told, after = asyncio.run(run())
