@@ -90,7 +90,7 @@ extension Keeper {
         linkSlots.remove(link.rawValue)
         dispatchers[d].link = nil
         dispatchers[d].phase = .away
-        for t in toldTickets(d) { suspend(t, at: now) }
+        for t in dispatchers[d].ticketSlots.slots { suspend(t, at: now) }
     }
 
     /// The peer's fault: its link ends, with a reason. What it holds stays as after any end of a link.
