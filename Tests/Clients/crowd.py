@@ -5,6 +5,8 @@ import dataclasses
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 import time
 
@@ -148,6 +150,8 @@ async def call(station, job):
         job.outcome, job.reason = "cut", type(error).__name__
     finally:
         if writer:
+            # A reset: one that only closes might still want to read, for all that HTTP knows.
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
     return job
 

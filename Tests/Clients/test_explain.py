@@ -43,7 +43,7 @@ class Agrees(unittest.TestCase):
         floor.until("everything has ended", lambda: floor.pool()["demand"] == 0)
         # A caller that leaves is told nothing: its job is found in the journal, by whose it was and when.
         gone = {id(job): line["job"] for job, line in self.matched(jobs, [li for li in floor.lines() if li["result"] == "gone"])}
-        kinds = {"at once": [j for j in jobs if j.outcome == "served" and j.hold < 1], "waited": [j for j in jobs if j.outcome == "served" and j.hold > 50],
+        kinds = {"at once": [j for j in jobs if j.outcome == "served" and j.hold < 40], "waited": [j for j in jobs if j.outcome == "served" and j.hold > 60],
                  "refused": [j for j in jobs if j.outcome == "refused"], "gone": [j for j in jobs if j.outcome == "gone"]}
         for kind, some in kinds.items():
             self.assertTrue(some, f"seed {seed}: nobody was {kind}")
@@ -208,7 +208,7 @@ class Follow(unittest.TestCase):
             yield process, said, complained
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
 
     def wait(self, lines, text):
         seen = []
