@@ -78,8 +78,13 @@ class Station:
             if seen:
                 return seen
             if self.process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"it did not come to this: {what}\n{(self.home / 'log').read_text(errors='replace')[-4000:]}")
+                raise AssertionError(f"it did not come to this: {what}\n{self.trail()}")
             time.sleep(0.05)
+
+    def trail(self):
+        """The last of what was logged, the ends of jobs apart."""
+        lines = (self.home / "log").read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if "A job ended" not in line)[-4000:]
 
     def get(self, path, accept=None, base=None, timeout=PATIENCE):
         """Status, headers and text."""

@@ -174,9 +174,9 @@ class Exact(unittest.TestCase):
         self.assertEqual(self.floor.read("violations"), "")
 
     def is_back(self, name, pid):
-        processes = {p["process"]: p for p in self.floor.show("processes")}
-        row = processes.get(name)
-        return row and row["pid"] not in (0, pid) and all(p["ready"] for p in processes.values()) and not self.floor.pool()["waitsForRecovery"]
+        rows = [p for p in self.floor.show("processes") if p["process"] in self.floor.processes]
+        pids = {p["process"]: p["pid"] for p in rows if p["ready"]}
+        return pids.get(name, pid) != pid and len(pids) == len(self.floor.processes) and not self.floor.pool()["waitsForRecovery"]
 
 
 class Shares(unittest.TestCase):
