@@ -118,7 +118,7 @@ import Wire
         talk.release(lease.lease)
         #expect(talk.keeper.endpointReports(of: talk.pool, at: talk.now).isEmpty)
         let decision = try #require(talk.keeper.decisions().first?.decision)
-        #expect(talk.keeper.endpointName(lease.endpoint) == "uid-1")
+        #expect(talk.keeper.endpointName(lease.endpoint) == "worker-1")
         #expect(talk.keeper.seatName(decision.seat) == "seat-100")
     }
 }
