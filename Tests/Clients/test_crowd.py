@@ -124,7 +124,7 @@ class Exact(unittest.TestCase):
         struck, back = [], []
 
         def strike(over):
-            names = ["dispatcher", "pool-keeper", "publisher", "watcher"] * 3
+            names = ["dispatcher"] * 3 + ["pool-keeper", "publisher", "watcher"] * 2
             self.fate.shuffle(names)
             for name in names:
                 time.sleep(self.fate.uniform(0.1, 0.4))
