@@ -115,6 +115,10 @@ final class Manager: Supervisor, @unchecked Sendable {
             let now = monotonicNow()
             guard let unit = all[process], unit.pidfd >= 0 else { return now }
             if number == SIGSTOP { all[process]?.state.isStopped = true }
+            if number == SIGKILL {
+                all[process]?.state.isKilled = true
+                all[process]?.state.isReady = false
+            }
             if number == SIGCONT {
                 all[process]?.state.isStopped = false
                 // Its silence was no fault of its own.
@@ -151,6 +155,7 @@ final class Manager: Supervisor, @unchecked Sendable {
         unit.state.starts += 1
         unit.state.isReady = false
         unit.state.isStopped = false
+        unit.state.isKilled = false
         unit.killAt = .max
         unit.startAt = .max
         let made = unit
@@ -193,7 +198,7 @@ final class Manager: Supervisor, @unchecked Sendable {
             var becameReady = false
             units.withLock { all in
                 if text.contains("WATCHDOG=1") { all[unit.process]?.lastBeat = now }
-                guard text.contains("READY=1"), all[unit.process]?.state.isReady == false else { return }
+                guard text.contains("READY=1"), let state = all[unit.process]?.state, !state.isReady, !state.isKilled else { return }
                 all[unit.process]?.state.isReady = true
                 all[unit.process]?.lastBeat = now
                 becameReady = true

@@ -11,6 +11,8 @@ struct ProcessState: Sendable {
     var isReady = false
     /// SIGSTOP was sent and no SIGCONT since: the watchdog is right to strike.
     var isStopped = false
+    /// SIGKILL was sent: it is not ready, whatever it said, although its end can take a while.
+    var isKilled = false
 }
 
 /// Who starts the processes again: `Manager`, which plays systemd, or `Systemd`, which asks the real one.

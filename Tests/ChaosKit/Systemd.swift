@@ -64,8 +64,12 @@ final class Systemd: Supervisor, @unchecked Sendable {
 
     func signal(_ process: Fleet.Process, _ number: Int32) -> Int64 {
         let now = monotonicNow()
-        if number == SIGSTOP || number == SIGCONT {
-            states.withLock { $0[process]?.isStopped = number == SIGSTOP }
+        states.withLock { all in
+            if number == SIGSTOP || number == SIGCONT { all[process]?.isStopped = number == SIGSTOP }
+            if number == SIGKILL {
+                all[process]?.isKilled = true
+                all[process]?.isReady = false
+            }
         }
         // A stopped one may meet its watchdog.
         if number != SIGCONT { _ = struck.withLock { $0.insert(process) } }
@@ -95,8 +99,9 @@ final class Systemd: Supervisor, @unchecked Sendable {
                         surprises.withLock { $0.append("\(process.rawValue), start \(state.starts): nobody had struck its predecessor") }
                     }
                 }
-                let isNew = runs && pid == state.pid && !state.isReady
-                state.isReady = runs && pid == state.pid
+                let isReady = runs && pid == state.pid && !state.isKilled
+                let isNew = isReady && !state.isReady
+                state.isReady = isReady
                 all[process] = state
                 if isNew { ready.append(process) }
             }
