@@ -37,6 +37,7 @@ public enum Metric: UInt16, CaseIterable, Sendable, Hashable {
     case session
     case bytes
     case adoptionLosses
+    case jobsAccepted
 
     // The watcher.
     case sourceAge = 80
@@ -186,6 +187,8 @@ extension Metric {
         case .connections: Row("leasehold_connections_total", .counter, [], .dispatcher, "Callers' connections accepted.")
         case .callers: Row("leasehold_callers", .gauge, [], .dispatcher, "Callers' connections open.")
         case .workerConnections: Row("leasehold_worker_connections", .gauge, [], .dispatcher, "Connections to workers open.")
+        case .jobsAccepted:
+            Row("leasehold_jobs_accepted_total", .counter, ["pool"], .dispatcher, "Jobs that got in line; each ends once, as leasehold_jobs_total says.")
         case .jobs:
             Row("leasehold_jobs_total", .counter, ["pool", "outcome"], .dispatcher, "Jobs that ended: served, refused, gone (the caller left), cut.")
         case .refused:

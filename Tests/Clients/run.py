@@ -15,7 +15,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 # Beside these, boto3.
 NEEDS = {"test_awscli": ["boto3", "awscli"], "test_publisher": [], "test_external_metrics": ["cryptography"], "test_page": ["websockets"], "test_traces": [], "test_top": [],
-         "test_keda": ["grpc", "grpc_tools", "yaml"], "test_spans": ["opentelemetry"]}
+         "test_keda": ["grpc", "grpc_tools", "yaml"], "test_spans": ["opentelemetry"], "test_crowd": [], "test_explain": []}
 BOUND = 300
 
 
@@ -33,7 +33,7 @@ def run(name):
     text = result.stdout + result.stderr
     if result.returncode:
         return name, False, text
-    summary = [line for line in text.splitlines() if line.startswith(("Ran ", "crash:", "page:", "OK"))]
+    summary = [line for line in text.splitlines() if line.startswith(("Ran ", "crash:", "crowd:", "page:", "OK"))]
     return name, True, f"{'; '.join(summary)} ({seconds:.0f} s)"
 
 

@@ -185,6 +185,29 @@ def the_journal_has_fields_ids_and_explanations():
 
 
 @test
+def leasehold_logs_finds_one_job_in_the_journal():
+    place = cursor()
+    leases = [get()[1]["Leasehold-Lease"] for _ in range(3)]
+    entries = [until("the job's line", lambda: journal(place, "LEASEHOLD_LEASE=" + lease.split("/")[1]))[0] for lease in leases]
+    jobs = [entry["LEASEHOLD_JOB"] for entry in entries]
+    assert len(set(jobs)) == 3, jobs
+
+    def logs(*words):
+        return [json.loads(line) for line in run("leasehold", "logs", "--json", *words).stdout.splitlines() if line.startswith("{")]
+
+    for entry, job, lease in zip(entries, jobs, leases):
+        found = logs("--job", job)
+        assert [line["__CURSOR"] for line in found] == [entry["__CURSOR"]], found
+        assert found[0]["LEASEHOLD_LEASE"] == lease.split("/")[1] and found[0]["LEASEHOLD_RESULT"] == "served", found
+        assert [line["LEASEHOLD_JOB"] for line in logs("--lease", lease) if "LEASEHOLD_RESULT" in line] == [job]
+    text = run("leasehold", "logs", "--job", jobs[1]).stdout
+    assert text.count("A job ended") == 1, text
+    # As somebody who may only look.
+    seen = as_user("nobody", "leasehold", "logs", "--job", jobs[1], groups="systemd-journal,leasehold-control")
+    assert seen.returncode == 0 and "A job ended" in seen.stdout, seen.stdout
+
+
+@test
 def a_reload_is_a_hangup_and_a_wrong_configuration_is_refused():
     place = cursor()
     before = [pid(d) for d in DAEMONS]
