@@ -14,7 +14,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Beside these, boto3.
-NEEDS = {"test_awscli": ["boto3", "awscli"], "test_publisher": [], "test_page": ["websockets"], "test_traces": [], "test_top": []}
+NEEDS = {"test_tiering_moto": ["boto3", "moto", "flask"], "test_awscli": ["boto3", "awscli"], "test_publisher": [], "test_page": ["websockets"], "test_traces": [], "test_top": []}
 BOUND = 300
 
 
@@ -38,8 +38,8 @@ def run(name):
 
 # The longest first.
 names = sys.argv[1:] or sorted(
-    (p.stem for p in HERE.glob("test_*.py")), key=lambda n: ["test_crash", "test_awscli", "test_store"].index(n) if n in (
-        "test_crash", "test_awscli", "test_store") else 9)
+    (p.stem for p in HERE.glob("test_*.py")), key=lambda n: ["test_tiering", "test_crash", "test_awscli", "test_store"].index(n) if n in (
+        "test_tiering", "test_crash", "test_awscli", "test_store") else 9)
 failed = 0
 with concurrent.futures.ThreadPoolExecutor(3) as pool:
     for done in concurrent.futures.as_completed([pool.submit(run, name) for name in names]):
