@@ -26,8 +26,8 @@ extension Tier {
 
     @Test func twoHundredReadersAreOneQuestion() {
         var tier = Tier(.readThrough)
-        #expect(tier.handle(.reading(caller(0), name("a"), .absent, .whole), at: at(0)) == [.ask(name("a"), .whole, hasCopy: false)])
-        for i in 1..<200 { #expect(tier.handle(.reading(caller(UInt64(i)), name("a"), .absent, .whole), at: at(1)).isEmpty) }
+        #expect(tier.handle(.reading(caller(0), name("a"), .absent, .whole, since: 0), at: at(0)) == [.ask(name("a"), .whole, hasCopy: false)])
+        for i in 1..<200 { #expect(tier.handle(.reading(caller(UInt64(i)), name("a"), .absent, .whole, since: 0), at: at(1)).isEmpty) }
         let answers = tier.handle(.found(name("a"), .whole, .kept), at: at(2))
         #expect(answers == (0..<200).map { .answer(caller($0), .look) })
         #expect(tier.asking == 0)
@@ -39,7 +39,7 @@ extension Tier {
     ]) func whatIsHereDecidesWhetherTheStoreBehindIsAsked(here: Tier.Here, wanted: [Tier.Action]) {
         for mode in [Tier.Mode.readThrough, .writeThrough, .writeBack] {
             var tier = Tier(mode)
-            #expect(tier.handle(.reading(caller(1), name("a"), here, .whole), at: at(0)) == wanted)
+            #expect(tier.handle(.reading(caller(1), name("a"), here, .whole, since: 0), at: at(0)) == wanted)
         }
     }
 
@@ -48,33 +48,45 @@ extension Tier {
         (.away, .away), (.refused, .refused),
     ]) func whatIsFoundDecidesWhatReadersAreTold(found: Tier.Found, answer: Tier.Answer) {
         var tier = Tier(.readThrough)
-        _ = tier.handle(.reading(caller(1), name("a"), .absent, .whole), at: at(0))
+        _ = tier.handle(.reading(caller(1), name("a"), .absent, .whole, since: 0), at: at(0))
         #expect(tier.handle(.found(name("a"), .whole, found), at: at(1)).contains(.answer(caller(1), answer)))
     }
 
     @Test func aCopyIsBelievedForAWhileAndServedWhileNobodyAnswers() {
         var tier = Tier(.readThrough, checkAfter: .seconds(60))
-        _ = tier.handle(.reading(caller(1), name("a"), .absent, .whole), at: at(0))
+        _ = tier.handle(.reading(caller(1), name("a"), .absent, .whole, since: 0), at: at(0))
         _ = tier.handle(.found(name("a"), .whole, .kept), at: at(0))
-        #expect(tier.handle(.reading(caller(2), name("a"), .copy, .whole), at: at(59_999)) == [.answer(caller(2), .look)])
-        #expect(tier.handle(.reading(caller(3), name("a"), .copy, .whole), at: at(60_000)) == [.ask(name("a"), .whole, hasCopy: true)])
+        #expect(tier.handle(.reading(caller(2), name("a"), .copy, .whole, since: 0), at: at(59_999)) == [.answer(caller(2), .look)])
+        #expect(tier.handle(.reading(caller(3), name("a"), .copy, .whole, since: 0), at: at(60_000)) == [.ask(name("a"), .whole, hasCopy: true)])
         #expect(tier.handle(.found(name("a"), .whole, .away), at: at(60_001)) == [.away, .answer(caller(3), .look)])
         // Nobody waits for one who does not answer; what is not here is refused at once.
-        #expect(tier.handle(.reading(caller(4), name("a"), .copy, .whole), at: at(60_002)) == [.answer(caller(4), .look)])
-        #expect(tier.handle(.reading(caller(5), name("b"), .absent, .whole), at: at(60_002)) == [.answer(caller(5), .away)])
-        #expect(tier.handle(.reading(caller(6), name("b"), .absent, .whole), at: at(60_300)) == [.ask(name("b"), .whole, hasCopy: false)])
+        #expect(tier.handle(.reading(caller(4), name("a"), .copy, .whole, since: 0), at: at(60_002)) == [.answer(caller(4), .look)])
+        #expect(tier.handle(.reading(caller(5), name("b"), .absent, .whole, since: 0), at: at(60_002)) == [.answer(caller(5), .away)])
+        #expect(tier.handle(.reading(caller(6), name("b"), .absent, .whole, since: 0), at: at(60_300)) == [.ask(name("b"), .whole, hasCopy: false)])
         #expect(tier.handle(.found(name("b"), .whole, .nothing), at: at(60_301)) == [.back, .answer(caller(6), .look)])
-        #expect(tier.handle(.reading(caller(7), name("a"), .copy, .whole), at: at(60_302)) == [.ask(name("a"), .whole, hasCopy: true)])
+        #expect(tier.handle(.reading(caller(7), name("a"), .copy, .whole, since: 0), at: at(60_302)) == [.ask(name("a"), .whole, hasCopy: true)])
+    }
+
+    @Test func whatCameWhileAReaderLookedIsNotAskedForAgain() {
+        var tier = Tier(.readThrough)
+        let before = tier.landings
+        _ = tier.handle(.reading(caller(1), name("a"), .absent, .whole, since: before), at: at(0))
+        _ = tier.handle(.found(name("a"), .whole, .kept), at: at(1))
+        #expect(tier.handle(.reading(caller(2), name("a"), .absent, .whole, since: before), at: at(2)) == [.answer(caller(2), .again)])
+        // Evicted since.
+        #expect(
+            tier.handle(.reading(caller(2), name("a"), .absent, .whole, since: tier.landings), at: at(3))
+                == [.ask(name("a"), .whole, hasCopy: false)])
     }
 
     @Test func theMemoryOfWhatWasCheckedIsBounded() {
         var tier = Tier(.readThrough)
         for i in 0...Tier.mostChecked {
-            _ = tier.handle(.reading(caller(1), name("\(i)"), .absent, .head), at: at(0))
+            _ = tier.handle(.reading(caller(1), name("\(i)"), .absent, .head, since: tier.landings), at: at(0))
             _ = tier.handle(.found(name("\(i)"), .head, .holds), at: at(0))
         }
-        #expect(tier.handle(.reading(caller(1), name("0"), .copy, .whole), at: at(1)) == [.ask(name("0"), .whole, hasCopy: true)])
-        #expect(tier.handle(.reading(caller(1), name("\(Tier.mostChecked)"), .copy, .whole), at: at(1)) == [.answer(caller(1), .look)])
+        #expect(tier.handle(.reading(caller(1), name("0"), .copy, .whole, since: 0), at: at(1)) == [.ask(name("0"), .whole, hasCopy: true)])
+        #expect(tier.handle(.reading(caller(1), name("\(Tier.mostChecked)"), .copy, .whole, since: 0), at: at(1)) == [.answer(caller(1), .look)])
     }
 
     // MARK: Writing
@@ -82,7 +94,7 @@ extension Tier {
     @Test func anAnswerFromBeforeAWriteIsNotKeptAfterIt() {
         for mode in [Tier.Mode.readThrough, .writeThrough, .writeBack] {
             var tier = Tier(mode)
-            _ = tier.handle(.reading(caller(1), name("a"), .absent, .whole), at: at(0))
+            _ = tier.handle(.reading(caller(1), name("a"), .absent, .whole, since: 0), at: at(0))
             #expect(tier.mayKeep(name("a"), .whole))
             #expect(tier.handle(.writing(caller(2), name("a")), at: at(1)) == [.answer(caller(2), .turn)])
             #expect(!tier.mayKeep(name("a"), .whole))
@@ -97,14 +109,14 @@ extension Tier {
         #expect(tier.handle(.writing(caller(1), name("a")), at: at(0)) == [.answer(caller(1), .turn)])
         #expect(tier.handle(.writing(caller(2), name("a")), at: at(0)).isEmpty)
         #expect(tier.handle(.writing(caller(3), name("b")), at: at(0)) == [.answer(caller(3), .turn)])
-        #expect(tier.handle(.reading(caller(4), name("a"), .absent, .whole), at: at(0)).isEmpty)
+        #expect(tier.handle(.reading(caller(4), name("a"), .absent, .whole, since: 0), at: at(0)).isEmpty)
         #expect(tier.handle(.wrote(name("a"), isDone: true), at: at(1)) == [.answer(caller(4), .again), .answer(caller(2), .turn)])
         // What was written is believed, what failed is not.
         _ = tier.handle(.wrote(name("a"), isDone: true), at: at(2))
-        #expect(tier.handle(.reading(caller(5), name("a"), .copy, .whole), at: at(3)) == [.answer(caller(5), .look)])
+        #expect(tier.handle(.reading(caller(5), name("a"), .copy, .whole, since: 0), at: at(3)) == [.answer(caller(5), .look)])
         _ = tier.handle(.writing(caller(6), name("a")), at: at(4))
         _ = tier.handle(.wrote(name("a"), isDone: false), at: at(5))
-        #expect(tier.handle(.reading(caller(7), name("a"), .copy, .whole), at: at(6)) == [.ask(name("a"), .whole, hasCopy: true)])
+        #expect(tier.handle(.reading(caller(7), name("a"), .copy, .whole, since: 0), at: at(6)) == [.ask(name("a"), .whole, hasCopy: true)])
     }
 
     @Test func aFullQueueTurnsWritersAwayButNotThoseOfWhatIsInIt() {

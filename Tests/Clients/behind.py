@@ -49,6 +49,10 @@ def drained(server):
     until("an empty queue", lambda: server.counters()["backing-queued"] == 0)
 
 
+def keys(s3, bucket="assets", **query):
+    return [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, **query).get("Contents", [])]
+
+
 def certificate(directory):
     """A certificate of its own authority for localhost and 127.0.0.1."""
     directory = pathlib.Path(directory)

@@ -38,8 +38,8 @@ def run(name):
 
 # The longest first.
 names = sys.argv[1:] or sorted(
-    (p.stem for p in HERE.glob("test_*.py")), key=lambda n: ["test_tiering", "test_crash", "test_awscli", "test_store"].index(n) if n in (
-        "test_tiering", "test_crash", "test_awscli", "test_store") else 9)
+    (p.stem for p in HERE.glob("test_*.py")), key=lambda n: ["test_tiering", "test_tiering_away", "test_crash", "test_awscli", "test_store"].index(n) if n in (
+        "test_tiering", "test_tiering_away", "test_crash", "test_awscli", "test_store") else 9)
 failed = 0
 with concurrent.futures.ThreadPoolExecutor(3) as pool:
     for done in concurrent.futures.as_completed([pool.submit(run, name) for name in names]):

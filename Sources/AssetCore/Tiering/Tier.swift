@@ -90,7 +90,8 @@ public struct Tier: Sendable {
     }
 
     public enum Input: Hashable, Sendable {
-        case reading(Caller, BackedName, Here, Need)
+        /// `since` is ``landings`` from before the index was asked what is here.
+        case reading(Caller, BackedName, Here, Need, since: UInt64)
         case found(BackedName, Need, Found)
         case writing(Caller, BackedName)
         /// The turn is over. Not done: nobody knows what is behind now.
@@ -135,8 +136,10 @@ public struct Tier: Sendable {
     public private(set) var health = BackingHealth()
     private var flights: [Question: Flight] = [:]
     private var turns: [BackedName: Turns] = [:]
-    /// When copies were last known to hold.
-    private var checked: [BackedName: Instant] = [:]
+    /// When copies were last known to hold, and as which landing.
+    private var checked: [BackedName: (at: Instant, landing: UInt64)] = [:]
+    /// Grows whenever something comes here, or goes behind.
+    public private(set) var landings: UInt64 = 0
     /// Names that have a turn and are not in the queue yet.
     private var reserved = 0
 
@@ -159,7 +162,7 @@ public struct Tier: Sendable {
 
     public mutating func handle(_ input: Input, at now: Instant, into actions: inout [Action]) {
         switch input {
-        case .reading(let caller, let name, let here, let need): read(caller, name, here, need, now, &actions)
+        case .reading(let caller, let name, let here, let need, let since): read(caller, name, here, need, since, now, &actions)
         case .found(let name, let need, let found): self.found(Question(name: name, need: need), found, now, &actions)
         case .writing(let caller, let name): write(caller, name, &actions)
         case .wrote(let name, let isDone): wrote(name, isDone, now, &actions)
@@ -177,15 +180,18 @@ public struct Tier: Sendable {
     // MARK: Reading
 
     private mutating func read(
-        _ caller: Caller, _ name: BackedName, _ here: Here, _ need: Need, _ now: Instant, _ actions: inout [Action]
+        _ caller: Caller, _ name: BackedName, _ here: Here, _ need: Need, _ since: UInt64, _ now: Instant, _ actions: inout [Action]
     ) {
         let hasCopy: Bool
         switch here {
         case .own, .removed: return actions.append(.answer(caller, .look))
         case .copy:
-            if let time = checked[name], now - time < policy.checkAfter { return actions.append(.answer(caller, .look)) }
+            if let time = checked[name]?.at, now - time < policy.checkAfter { return actions.append(.answer(caller, .look)) }
             hasCopy = true
-        case .absent: hasCopy = false
+        case .absent:
+            // It came between this look into the index and now.
+            if let landing = checked[name]?.landing, landing > since { return actions.append(.answer(caller, .again)) }
+            hasCopy = false
         }
         // Whoever writes it has the answer in a moment.
         if policy.mode == .writeThrough, turns[name] != nil {
@@ -241,7 +247,8 @@ public struct Tier: Sendable {
 
     private mutating func believe(_ name: BackedName, _ now: Instant) {
         if checked.count >= Self.mostChecked, checked[name] == nil { checked.removeAll(keepingCapacity: true) }
-        checked[name] = now
+        landings += 1
+        checked[name] = (now, landings)
     }
 
     // MARK: Writing

@@ -48,11 +48,14 @@ final class Index: Sendable {
     private static func makeTables(_ db: Database) throws {
         let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
         guard version <= 2 else { throw SystemError(EPROTONOSUPPORT, "open", "the index (it was written by a newer version)") }
-        if version == 1 { try db.execute(sql: "ALTER TABLE object ADD COLUMN backing TEXT") }
+        if version == 1 {
+            try db.execute(sql: "ALTER TABLE object ADD COLUMN backing TEXT; ALTER TABLE bucket ADD COLUMN backed INTEGER NOT NULL DEFAULT 0")
+        }
         try db.execute(
             sql: """
                 CREATE TABLE IF NOT EXISTS bucket(
-                    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, region TEXT NOT NULL, lifecycle BLOB);
+                    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, region TEXT NOT NULL, lifecycle BLOB,
+                    backed INTEGER NOT NULL DEFAULT 0);
                 CREATE TABLE IF NOT EXISTS blob(hash BLOB PRIMARY KEY, size INTEGER NOT NULL, refs INTEGER NOT NULL) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS object(
                     id INTEGER PRIMARY KEY AUTOINCREMENT, bucket INTEGER NOT NULL, key BLOB NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL,

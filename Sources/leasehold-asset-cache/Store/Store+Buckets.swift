@@ -30,7 +30,8 @@ extension Store {
             }
             guard try Int.fetchOne(db, sql: "SELECT COUNT(*) FROM bucket") ?? 0 < Self.mostBuckets else { throw S3Error(.tooManyBuckets) }
             try db.execute(
-                sql: "INSERT INTO bucket(name, created, region) VALUES (?, ?, ?)", arguments: [name, now.milliseconds, region])
+                sql: "INSERT INTO bucket(name, created, region, backed) VALUES (?, ?, ?, ?)",
+                arguments: [name, now.milliseconds, region, mode == .writeThrough])
             if mode == .writeBack { try markPending(BackedName(bucket: name), isGone: false, db, &batch) }
         }
     }
@@ -40,7 +41,7 @@ extension Store {
         try index.write { db, _ in
             // Most were created here.
             try db.execute(
-                sql: "INSERT OR IGNORE INTO bucket(name, created, region) VALUES (?, ?, 'us-east-1')", arguments: [name, now.milliseconds])
+                sql: "INSERT OR IGNORE INTO bucket(name, created, region, backed) VALUES (?, ?, 'us-east-1', 1)", arguments: [name, now.milliseconds])
         }
     }
 

@@ -46,7 +46,7 @@ extension Store {
             try db.execute(
                 sql: """
                     INSERT OR IGNORE INTO pending(bucket, key, generation, gone)
-                        SELECT name, X'', 0, 0 FROM bucket WHERE NOT EXISTS (SELECT 1 FROM object WHERE bucket = bucket.id AND backing IS NOT NULL);
+                        SELECT name, X'', 0, 0 FROM bucket WHERE backed = 0;
                     INSERT OR IGNORE INTO pending(bucket, key, generation, gone)
                         SELECT bucket.name, object.key, 0, 0 FROM object JOIN bucket ON bucket.id = object.bucket WHERE object.backing IS NULL;
                     INSERT OR IGNORE INTO pending(bucket, key, generation, gone)
@@ -77,7 +77,8 @@ extension Store {
         try db.cachedStatement(sql: "DELETE FROM pending WHERE bucket = ? AND key = ?").execute(arguments: [name.bucket, Data(name.key)])
     }
 
-    /// What is to be sent.: Sendable {
+    /// What is to be sent.
+    enum Sending: Sendable {
         /// With the fields of the request.
         case put(ObjectRecord, [(String, String)])
         case bucket
@@ -123,6 +124,7 @@ extension Store {
         try index.write { [self] db, batch in
             try db.cachedStatement(sql: "DELETE FROM pending WHERE bucket = ? AND key = ? AND generation = ?").execute(
                 arguments: [name.bucket, Data(name.key), generation])
+            if name.key.isEmpty, db.changesCount > 0 { try db.execute(sql: "UPDATE bucket SET backed = 1 WHERE name = ?", arguments: [name.bucket]) }
             guard let sent, db.changesCount > 0, let bucket = try? shared(name.bucket, db) else { return }
             try db.cachedStatement(sql: "UPDATE object SET backing = ? WHERE id = ? AND backing IS NULL").execute(
                 arguments: [sent.backing, sent.id])

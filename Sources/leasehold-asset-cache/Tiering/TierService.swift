@@ -171,8 +171,9 @@ final class TierService: Sendable {
     /// Brings a name here, unless it is here already. Throws what a client is told when that cannot be done.
     func read(_ name: BackedName, _ need: Tier.Need) async throws -> Read {
         for _ in 0..<Self.mostTries {
+            let since = state.withLock { $0.tier.landings }
             let here = try await blocking { [store] in try store.here(name).here }
-            let reply = await ask { .reading($0, name, here, need) }
+            let reply = await ask { .reading($0, name, here, need, since: since) }
             switch reply.answer {
             case .look: return .look
             case .again: continue
