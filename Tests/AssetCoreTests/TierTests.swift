@@ -225,7 +225,9 @@ extension Tier {
                 let name = name(["a", "b", "c", "d", "e"].randomElement(using: &draw)!)
                 switch Int.random(in: 0..<10, using: &draw) {
                 case 0...3:
-                    guard tier.handle(.writing(caller(1), name), at: now).contains(.answer(caller(1), .turn)) else { break }
+                    let answers = tier.handle(.writing(caller(1), name), at: now)
+                    take(answers)
+                    guard answers.contains(.answer(caller(1), .turn)) else { break }
                     if Bool.random(using: &draw) {
                         generation += 1
                         here[name] = generation

@@ -1,4 +1,5 @@
 """moto's server as the store behind: an S3 that is not ours."""
+import logging
 import os
 import random
 import unittest
@@ -7,6 +8,7 @@ from behind import BUCKET, drained, node
 from harness import check_store
 
 MIB = 1 << 20
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
 
 class MotoTests(unittest.TestCase):
