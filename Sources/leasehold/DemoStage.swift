@@ -27,8 +27,8 @@ struct DemoStage: Sendable {
         guard mkdtemp(&template) != nil else { throw SystemError(errno, "mkdtemp", "/tmp") }
         let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         let free = try freePorts(workers + 1)
+        // Its threads begin later: the supervisor's signals must be blocked in every thread.
         let origin = try DemoOrigin()
-        origin.start()
         let stage = DemoStage(directory: directory, ports: Array(free.dropLast()), stalePort: free[workers], origin: origin)
         try FileManager.default.createDirectory(atPath: stage.manifests, withIntermediateDirectories: false)
         try stage.write("service.yaml", stage.service)

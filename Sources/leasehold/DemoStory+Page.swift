@@ -7,6 +7,7 @@ extension DemoStory {
         ledger.title("Act 3: the same page, twice")
         let cache = try waitFor("the asset cache to listen") { stage.assetCache() }
         let origin = stage.origin
+        origin.start()
         let first = try load("http://\(origin.address)", through: cache)
         let cold = origin.current
         ledger.say(

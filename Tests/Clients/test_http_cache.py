@@ -347,9 +347,13 @@ class HTTPCacheTests(unittest.TestCase):
         self.assertEqual((self.origin.counts["/tls"], tls.handshakes), (0, 0))
         server = Server(more=more.format(trust=f", trust-file: {tls.certificate}"))
         self.addCleanup(server.stop)
-        first, second = ask(server.port, target), ask(server.port, target)
-        self.assertEqual((first.status, first.body, second.body), (200, b"s" * 1000, b"s" * 1000))
+        first = ask(server.port, target)
+        for _ in range(2000):
+            second = ask(server.port, target)
+            if second.did.startswith("hit"):
+                break
         self.assertTrue(second.did.startswith("hit"), second.did)
+        self.assertEqual((first.status, first.body, second.body), (200, b"s" * 1000, b"s" * 1000))
         self.assertEqual(self.origin.counts["/tls"], 1)
         self.assertEqual(ask(reverse, "/tls").body, b"s" * 1000)
         # A tunnel's TLS is its caller's affair.
