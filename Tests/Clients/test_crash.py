@@ -126,6 +126,7 @@ class CrashTests(unittest.TestCase):
     def test_a_scrub_that_is_killed_leaves_a_whole_store(self):
         """With files that nobody knows and blobs that are damaged, so that there is something to remove and to set aside."""
         import subprocess
+        from behind import until
         from harness import BIN
         draw = random.Random(SEED)
         server = Server(size="1GiB")
@@ -147,10 +148,8 @@ class CrashTests(unittest.TestCase):
                 (blobs / name[:2] / name[2:]).write_bytes(b"broken" + kept[victim][6:])
                 damaged.add(victim)
                 subprocess.run([str(BIN / "leasehold"), "cache", "verify", "--config", str(server.home / "leasehold.yaml")], check=True, capture_output=True)
-                enough = draw.randrange(0, 60)
-                for _ in range(2000):
-                    if server.counters()["scrubbed"] >= enough:
-                        break
+                enough = draw.randrange(0, 30)
+                until("so many blobs compared", lambda: server.counters()["scrubbed"] >= enough)
                 server.restart()
                 s3 = server.client()
                 for key, body in kept.items():
@@ -158,10 +157,7 @@ class CrashTests(unittest.TestCase):
                         self.assertEqual(s3.get_object(Bucket="crash", Key=key)["Body"].read(), body, f"seed {SEED}, round {round}")
             # One that is not killed finishes the work.
             subprocess.run([str(BIN / "leasehold"), "cache", "verify", "--config", str(server.home / "leasehold.yaml")], check=True, capture_output=True)
-            for _ in range(2000):
-                if sum(len(list(d.iterdir())) for d in blobs.iterdir()) == len(kept) - len(damaged):
-                    break
-            self.assertEqual(sum(len(list(d.iterdir())) for d in blobs.iterdir()), len(kept) - len(damaged))
+            until("only whole blobs", lambda: sum(len(list(d.iterdir())) for d in blobs.iterdir()) == len(kept) - len(damaged))
             for key in damaged:
                 s3.put_object(Bucket="crash", Key=key, Body=kept[key])
             check_store(server.home)
