@@ -516,6 +516,43 @@ def recent_starts(daemon):
     return sum(1 for start in starts(daemon) if time.monotonic_ns() - start < 10_000_000_000)
 
 
+CHAOS_SOCKETS = {"tcp": 8091, "tcp-scarce": 8092}
+
+
+@test
+def struck_at_random_nothing_is_lost_under_systemd_either():
+    """The chaos run of Tests/ChaosKit with its counts, on the installed units: systemctl kill -s KILL, TERM, STOP and systemctl restart."""
+    names = [f"leasehold-dispatcher-{name}.socket" for name in CHAOS_SOCKETS]
+    doors = ["leasehold-publisher.socket", "leasehold-asset-cache.socket"]
+    run("systemctl", "stop", "leasehold.target")
+    for (name, port), file in zip(CHAOS_SOCKETS.items(), names):
+        pathlib.Path("/run/systemd/system", file).write_text(
+            f"[Unit]\nPartOf=leasehold.target\n[Socket]\nListenStream=127.0.0.1:{port}\nFileDescriptorName={name}\n"
+            "Service=leasehold-dispatcher.service\nBacklog=4096\nReceiveBuffer=64K\nNoDelay=yes\nTriggerLimitIntervalSec=0\n")
+    run("systemctl", "daemon-reload")
+    run("systemctl", "start", *names, *doors)
+    seed = os.environ.get("LEASEHOLD_SEED") or str(int.from_bytes(os.urandom(3), "big"))
+    kills = os.environ.get("LEASEHOLD_KILLS") or "16"
+    try:
+        said = run("/machine/chaos", "--systemd", "--rounds", "1", "--seed", seed, "--kills", kills, "--both", "0", "--size", "0.4",
+                   "--seconds", "3", "--quiet", check=False, timeout=240)
+        for line in said.stdout.splitlines():
+            if line.startswith("| ") and " -9" in line or "compared" in line or "ause" in line or "dispatcher USR2" in line:
+                figure(line)
+        assert said.returncode == 0, f"LEASEHOLD_SEED={seed} LEASEHOLD_KILLS={kills}\n{said.stdout[-8000:]}"
+    finally:
+        run("systemctl", "stop", "leasehold.target", *names, *doors, timeout=60)
+        for file in names:
+            pathlib.Path("/run/systemd/system", file).unlink()
+        run("systemctl", "daemon-reload")
+        for manifest in ("wide.yaml", "scarce.yaml"):
+            pathlib.Path("/etc/leasehold/endpoints.d", manifest).unlink(missing_ok=True)
+        configure(pools())
+        run("systemctl", "start", "leasehold.target")
+    assert get()[0] == 200
+    ready()
+
+
 # --- Memory ------------------------------------------------------------------------------------------------------------------------
 @test
 def what_each_process_has_to_itself_is_small():
@@ -604,5 +641,5 @@ def main(chosen):
 
 
 if __name__ == "__main__":
-    signal.alarm(280)
+    signal.alarm(int(os.environ["SECONDS_AT_MOST"]))
     sys.exit(main(sys.argv[1:]))
