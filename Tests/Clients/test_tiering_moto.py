@@ -1,35 +1,41 @@
 """moto's server as the store behind: an S3 that is not ours."""
-import logging
 import os
 import random
+import socket
+import subprocess
+import sys
 import unittest
 
-from behind import BUCKET, drained, node
+from behind import BUCKET, drained, node, until
 from harness import check_store
 
 MIB = 1 << 20
-logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
 
 class MotoTests(unittest.TestCase):
     def setUp(self):
         import boto3
         from botocore.config import Config
-        from moto.server import ThreadedMotoServer
-        self.moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        self.moto.start()
-        self.addCleanup(self.moto.stop)
-        self.port = self.moto.get_host_and_port()[1]
+        # A process of its own: in this one it would share what boto3 is patched with.
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        moto = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(moto.wait)
+        self.addCleanup(moto.kill)
+
+        def listens():
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return True
+            except OSError:
+                return False
+        until("moto's server to listen", listens)
         self.store = boto3.client(
             "s3", endpoint_url=f"http://127.0.0.1:{self.port}", aws_access_key_id="demo", aws_secret_access_key="demo-secret-0123",
             region_name="us-east-1", config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0}))
         self.store.create_bucket(Bucket=BUCKET)
-        self.addCleanup(lambda: self.empty())
-
-    def empty(self):
-        for item in self.store.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-            self.store.delete_object(Bucket=BUCKET, Key=item["Key"])
-        self.store.delete_bucket(Bucket=BUCKET)
 
     def node(self, mode, **more):
         server = node(self.port, mode, **more)
