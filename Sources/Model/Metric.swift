@@ -61,6 +61,22 @@ public enum Metric: UInt16, CaseIterable, Sendable, Hashable {
     case cacheObjects
     case cacheUsed
     case cacheBound
+    case cacheHTTP
+    case cacheSaved
+    case cacheSent
+    case cacheOriginRequests
+    case cacheOrigin
+    case cacheHostRequests
+    case cacheHostHits
+    case cacheDamaged
+    case cacheProfiles
+    case backingUp
+    case backingRequests
+    case backingBytes
+    case backingErrors
+    case backingQueue
+    case backingQueueOldest
+    case backingUnsent
 
     // Every process.
     case processUp = 150
@@ -217,6 +233,27 @@ extension Metric {
         case .cacheObjects: Row("leasehold_cache_objects", .gauge, [], .assetCache, "Objects in the asset cache.")
         case .cacheUsed: Row("leasehold_cache_used_bytes", .gauge, [], .assetCache, "What the asset cache holds on disk.")
         case .cacheBound: Row("leasehold_cache_bound_bytes", .gauge, [], .assetCache, "What the asset cache may hold on disk.")
+        case .cacheHTTP:
+            Row("leasehold_cache_http_requests_total", .counter, ["result"], .assetCache, "Requests to the HTTP cache: hit, stale (a hit all the same), validated, miss, collapsed (waited for another's answer), passed, refused.")
+        case .cacheSaved: Row("leasehold_cache_http_saved_bytes_total", .counter, [], .assetCache, "Body bytes to callers that no origin had to send.")
+        case .cacheSent: Row("leasehold_cache_http_sent_bytes_total", .counter, [], .assetCache, "Body bytes of the HTTP cache to callers.")
+        case .cacheOriginRequests:
+            Row("leasehold_cache_origin_requests_total", .counter, ["outcome"], .assetCache, "Requests to origins: answered, failed.")
+        case .cacheOrigin: Row("leasehold_cache_origin_seconds", .histogram, [], .assetCache, "From a request to an origin to the head of its answer.")
+        case .cacheHostRequests:
+            Row("leasehold_cache_host_requests", .gauge, ["host"], .assetCache, "Requests for the 32 hosts that are asked most; a host that comes in anew begins with the count of the one that it replaces.")
+        case .cacheHostHits: Row("leasehold_cache_host_hit_ratio", .gauge, ["host"], .assetCache, "Of these requests, the share that no origin had to answer: from 0 to 1.")
+        case .cacheDamaged: Row("leasehold_cache_damaged_blobs_total", .counter, [], .assetCache, "Blobs that were not what their name says, and are not served.")
+        case .cacheProfiles: Row("leasehold_cache_profile_requests_total", .counter, ["kind"], .assetCache, "Requests for browser profiles: read, write, refused.")
+        case .backingUp: Row("leasehold_cache_backing_up", .gauge, [], .assetCache, "1 while the store behind answers.")
+        case .backingRequests:
+            Row("leasehold_cache_backing_requests_total", .counter, ["kind"], .assetCache, "Requests to the store behind: fetch, held (a copy that still holds), head, list, relay, upload, delete.")
+        case .backingBytes: Row("leasehold_cache_backing_bytes_total", .counter, ["direction"], .assetCache, "Body bytes from the store behind (in) and to it (out).")
+        case .backingErrors:
+            Row("leasehold_cache_backing_errors_total", .counter, ["kind"], .assetCache, "failed: it did not answer; refused: it said no; queue-full: writes that were answered SlowDown; unanswered: reads of what is not here while it was away.")
+        case .backingQueue: Row("leasehold_cache_backing_queue", .gauge, ["state"], .assetCache, "Names that wait to be sent to the store behind: waiting, refused (tried again later).")
+        case .backingQueueOldest: Row("leasehold_cache_backing_queue_oldest_seconds", .gauge, [], .assetCache, "How long the oldest of them waits.")
+        case .backingUnsent: Row("leasehold_cache_backing_unsent_bytes", .gauge, [], .assetCache, "Bytes that cannot be evicted before the store behind has them.")
 
         case .processUp: Row("leasehold_process_up", .gauge, ["process"], .publisher, "1 while the process tells its vitals to the publisher.")
         case .processRestarts: Row("leasehold_process_restarts_total", .counter, ["process"], .publisher, "New processes seen in a place that an earlier one had.")

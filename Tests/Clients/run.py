@@ -15,7 +15,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 # Beside these, boto3.
 NEEDS = {"test_awscli": ["boto3", "awscli"], "test_publisher": [], "test_external_metrics": ["cryptography"], "test_page": ["websockets"], "test_traces": [], "test_top": [],
-         "test_keda": ["grpc", "grpc_tools", "yaml"], "test_spans": ["opentelemetry"], "test_crowd": [], "test_explain": []}
+         "test_keda": ["grpc", "grpc_tools", "yaml"], "test_spans": ["opentelemetry"], "test_crowd": [], "test_explain": [],
+         "test_tiering_moto": ["boto3", "moto", "flask"]}
 BOUND = 300
 
 
@@ -39,8 +40,8 @@ def run(name):
 
 # The longest first.
 names = sys.argv[1:] or sorted(
-    (p.stem for p in HERE.glob("test_*.py")), key=lambda n: ["test_crash", "test_awscli", "test_store"].index(n) if n in (
-        "test_crash", "test_awscli", "test_store") else 9)
+    (p.stem for p in HERE.glob("test_*.py")), key=lambda n: ["test_tiering", "test_tiering_away", "test_crash", "test_awscli", "test_store"].index(n) if n in (
+        "test_tiering", "test_tiering_away", "test_crash", "test_awscli", "test_store") else 9)
 failed = 0
 with concurrent.futures.ThreadPoolExecutor(3) as pool:
     for done in concurrent.futures.as_completed([pool.submit(run, name) for name in names]):
