@@ -5,7 +5,7 @@ import TestKit
 /// A dispatcher that dies right behind one of its system calls (Tests/Fixtures/crash/crash-point.c), and the next one in its seat, for every
 /// such call in turn.
 final class CrashPoint {
-    static let compiler = ["/usr/bin/cc", "/usr/bin/gcc", "/usr/bin/clang"].first { access($0, X_OK) == 0 }
+    static let compiler: String? = ["/usr/bin/cc", "/usr/bin/gcc", "/usr/bin/clang"].first { access($0, X_OK) == 0 }
 
     private let seat: Seat
     private let library: String
