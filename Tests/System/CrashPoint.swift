@@ -45,6 +45,11 @@ final class CrashPoint {
 
     private var environment: [String: String] { ["LD_PRELOAD": library, "CRASH_AT": "\(point)"] }
 
+    /// Begins with a dispatcher that dies behind the `point`-th call from the one that makes its first pipe; those behind it live.
+    func once(_ point: Int) throws {
+        try seat.kill(["LD_PRELOAD": library, "CRASH_AT": "\(point)", "CRASH_FROM": "pipe2"])
+    }
+
     /// Which calls the dead have died behind.
     private var lastWords: String {
         guard let output = try? previous?.output else { return "nobody has died" }

@@ -124,6 +124,19 @@ struct CrashPointTests {
 
     /// Rules 1 and 8: what goes through pipes, to a caller whose socket is full most of the time.
     @Test func bulkIsWholeWhereverTheDispatcherDies() throws {
+        try playBulk { seat, crash, scene in try crash.everywhere(next: { $0 + 1 + $0 / 4 }) { _ in try scene() } }
+    }
+
+    /// Rule 8. The pool-keeper has a pipe before anything is in it: a seat's first one, which is made once.
+    @Test(arguments: 1...4) func aPipeIsInEscrowBeforeItsFirstByte(_ point: Int) throws {
+        try playBulk { _, crash, scene in
+            try crash.once(point)
+            try scene()
+            #expect(crash.deaths == 1)
+        }
+    }
+
+    private func playBulk(_ body: (Seat, CrashPoint, () throws -> Void) throws -> Void) throws {
         let size = 600_000
         func worker() throws -> TestWorker {
             try TestWorker { visit in
@@ -138,7 +151,7 @@ struct CrashPointTests {
         }
         let expected = Array(Pattern.base.prefix(size))
         try play(Setup.http(pool: pool), "http", worker) { seat, crash in
-            try crash.everywhere(next: { $0 + 1 + $0 / 4 }) { _ in
+            try body(seat, crash) {
                 let caller = try seat.call(receiveBuffer: 4096)
                 try caller.get("/")
                 var all: [UInt8] = []

@@ -1,5 +1,6 @@
 // Kills the process that it is preloaded into (LD_PRELOAD) right behind a system call, before anything else is done: behind the CRASH_AT-th
-// that has to do with callers, workers and the pool-keeper, counted from the one that puts a new caller into escrow.
+// that has to do with callers, workers and the pool-keeper, counted from the one that puts a new caller into escrow; with CRASH_FROM=pipe2
+// from the one that makes a pipe.
 //
 // What a process had not yet written down then is lost, and what it wrote down before its step is not: no kill from outside can be so exact.
 #define _GNU_SOURCE
@@ -25,6 +26,11 @@ static enum kind kind_of(int fd) { return fd >= 0 && fd < MOST ? kinds[fd] : OTH
 
 static void is(int fd, enum kind kind) {
     if (fd >= 0 && fd < MOST) kinds[fd] = kind;
+}
+
+static void begin(void) {
+    const char *wanted = getenv("CRASH_AT");
+    left = wanted ? atol(wanted) : 0;
 }
 
 static void behind(const char *call) {
@@ -76,9 +82,8 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     if (kind_of(fd) != LINK || sent < 0) return sent;
     if (left >= 0) {
         BEHIND("sendmsg");
-    } else if (accepted && message->msg_controllen > 0) {
-        const char *wanted = getenv("CRASH_AT");
-        left = wanted ? atol(wanted) : 0;
+    } else if (accepted && message->msg_controllen > 0 && !getenv("CRASH_FROM")) {
+        begin();
     }
     return sent;
 }
@@ -116,6 +121,7 @@ int pipe2(int ends[2], int flags) {
     REAL(int, "pipe2", int *, int);
     int made = real(ends, flags);
     if (made == 0) BEHIND("pipe2");
+    if (made == 0 && left < 0 && getenv("CRASH_FROM")) begin();
     return made;
 }
 
