@@ -176,10 +176,16 @@ import Wire
                 let caller = try seat.call()
                 try caller.send("x")
                 _ = try caller.receive(1 << 20)
+                // A reset behind an end is EPIPE to whoever writes next, and with it the signal (tcp_reset); any other is ECONNRESET.
+                caller.halfClose()
                 caller.reset()
                 try worker.wait("the end of job \(round)") { $0.jobs == round && $0.running == 0 }
                 #expect(try fleet[.dispatcher].isRunning)
             }
+            // Whether a sink is found broken by a write or by its event is a matter of luck.
+            let status = try String(contentsOfFile: "/proc/\(fleet[.dispatcher].pid)/status", encoding: .utf8)
+            let ignored = status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") }.flatMap { UInt64($0.dropFirst(8), radix: 16) }
+            #expect((ignored ?? 0) & 1 << UInt64(SIGPIPE - 1) != 0, "\(status)")
         }
     }
 
