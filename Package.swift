@@ -33,6 +33,8 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         // Without swift-configuration: there is one file, and it is ours.
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: ["FullFoundation"]),  // the publisher
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),  // the publisher: client certificates
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),  // the same: what certificates are made of
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),  // the asset cache: digests and signatures
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),  // the asset cache: its index
     ],
@@ -61,6 +63,8 @@ let package = Package(
             "Model", "Kubernetes", "Linux", "Systemd", "ServiceKit", httpClient, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioSSL, logging, yams,
         ]),
 
+        .target(name: "EventLoops", dependencies: ["Linux", nioCore, nioPosix]),  // what processes on SwiftNIO share: whether its loops turn
+
         // The processes.
         .executableTarget(name: "leasehold-watcher", dependencies: [
             "WatcherCore", "Kubernetes", "KubernetesClient", "ServiceKit", arguments, yams,
@@ -72,13 +76,14 @@ let package = Package(
             arguments, nioCore, nioPosix, nioHTTP1, .product(name: "NIOWebSocket", package: "swift-nio"),
         ]),
         .executableTarget(name: "leasehold-asset-cache", dependencies: [
-            "AssetCore", "ServiceKit", arguments, .product(name: "NIOCore", package: "swift-nio"),
+            "AssetCore", "EventLoops", "ServiceKit", arguments, .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"), nioSSL,
             .product(name: "Crypto", package: "swift-crypto"), .product(name: "GRDB", package: "GRDB.swift"),
         ]),
         .executableTarget(name: "leasehold-publisher", dependencies: [
-            "PublisherCore", "ServiceKit", arguments, nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
+            "PublisherCore", "EventLoops", "ServiceKit", arguments, nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
             .product(name: "Hummingbird", package: "hummingbird"),
+            .product(name: "X509", package: "swift-certificates"), .product(name: "SwiftASN1", package: "swift-asn1"),
         ]),
         .executableTarget(name: "leasehold", dependencies: ["ServiceKit", arguments]),  // the operator's command
 

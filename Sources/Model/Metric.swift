@@ -79,6 +79,7 @@ public enum Metric: UInt16, CaseIterable, Sendable, Hashable {
     case pageViewers
     case spans
     case seriesDropped
+    case externalMetrics = 190
 }
 
 extension Metric {
@@ -230,6 +231,8 @@ extension Metric {
         case .pageViewers: Row("leasehold_publisher_page_viewers", .gauge, [], .publisher, "Open status pages.")
         case .spans: Row("leasehold_publisher_spans_total", .counter, ["result"], .publisher, "Spans of traces: sent, or dropped because the collector was slow or away.")
         case .seriesDropped: Row("leasehold_publisher_series_dropped_total", .counter, [], .publisher, "Series that a process told beyond the bound, and that are not shown.")
+        case .externalMetrics:
+            Row("leasehold_publisher_external_metrics_total", .counter, ["result"], .publisher, "Questions to the External Metrics API, by what became of them: current, stale, blind (503), refused, wrong.")
         }
     }
 }

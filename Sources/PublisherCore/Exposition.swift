@@ -31,6 +31,8 @@ public struct Exposition {
         public var viewers = 0
         public var spansSent: UInt64 = 0
         public var spansDropped: UInt64 = 0
+        /// Nil where nobody can ask.
+        public var externalMetrics: [ExternalMetricsAPI.Result: UInt64]?
         public init() {}
     }
 
@@ -126,6 +128,9 @@ public struct Exposition {
         .scrapeDuration: { [([], $0.own.lastScrape.inSeconds)] },
         .pageViewers: { [([], Double($0.own.viewers))] },
         .spans: { [(["sent"], Double($0.own.spansSent)), (["dropped"], Double($0.own.spansDropped))] },
+        .externalMetrics: { exposition in
+            exposition.own.externalMetrics.map { counts in ExternalMetricsAPI.Result.allCases.map { ([$0.name], Double(counts[$0] ?? 0)) } } ?? []
+        },
         .seriesDropped: { [([], Double($0.publication.seriesDropped))] },
     ]
 

@@ -25,11 +25,16 @@ public struct Publication: Sendable {
     /// When the publisher started.
     public let began: Instant
 
+    /// The newest word of the pool-keeper on the state edge.
+    private var lastState: Instant?
+
     /// What one outside process can make this one keep.
     public enum Limits {
         /// Series of one process.
         public static let series = Bounds.vitalsSeries
         public static let events = 200
+        /// A pool-keeper that has said nothing for longer is taken to hang: three of its rounds of vitals.
+        public static let silence = Duration.seconds(3)
     }
 
     /// What is known of a link.
@@ -46,12 +51,16 @@ public struct Publication: Sendable {
 
     public struct Pool: Sendable, Hashable {
         public var name: String
+        /// That of its Service; nil where it has only local workers.
+        public var namespace: String?
         /// Nil until the pool-keeper has told it once.
         public var state: PoolState?
         /// When it was last told, or confirmed by a whole snapshot.
         public var heard = Instant.zero
         /// The pool-keeper does not know it any more.
         public var isGone = false
+        /// What it was told last by a pool-keeper that knew of every job; nil before the first time.
+        public internal(set) var good: Good?
     }
 
     public struct Source: Sendable, Hashable {
@@ -81,20 +90,26 @@ public struct Publication: Sendable {
         configure(pools)
     }
 
-    /// A pool's name and what it hashes to.
+    /// A pool's name, what it hashes to, and the namespace of its Service.
     public struct PoolPolicyName: Sendable, Hashable {
         public var id: PoolID
         public var name: String
-        public init(name: String) {
+        public var namespace: String?
+        public init(name: String, namespace: String? = nil) {
             id = PoolID(name: name)
             self.name = name
+            self.namespace = namespace
         }
     }
 
     /// The configuration was read: what is known of pools that stay is kept.
     public mutating func configure(_ names: [PoolPolicyName]) {
         let old = Dictionary(pools.map { (PoolID(name: $0.name), $0) }, uniquingKeysWith: { $1 })
-        pools = names.map { old[$0.id] ?? Pool(name: $0.name) }
+        pools = names.map { name in
+            var pool = old[name.id] ?? Pool(name: name.name)
+            pool.namespace = name.namespace
+            return pool
+        }
         places = Dictionary(names.enumerated().map { ($1.id, $0) }, uniquingKeysWith: { $1 })
     }
 
@@ -106,6 +121,8 @@ public struct Publication: Sendable {
     }
 
     public mutating func stateDown(at now: Instant) {
+        let until = silentSince(at: now) ?? now
+        for place in pools.indices { pools[place].ceased(at: until) }
         switch stateEdge {
         case .up, .incomplete: stateEdge = .lost(now)
         case .never, .lost: break
@@ -113,12 +130,14 @@ public struct Publication: Sendable {
     }
 
     public mutating func heard(_ message: StateMessage, at now: Instant) {
+        lastState = now
         switch message {
         case .pool(let state):
             guard let place = places[state.pool] else { return }  // of a configuration that one of us has not read yet
             pools[place].state = state
             pools[place].heard = now
             pools[place].isGone = false
+            pools[place].told(state, at: now)
             told.insert(state.pool)
         case .poolGone(let pool):
             guard let place = places[pool] else { return }
@@ -151,10 +170,17 @@ public struct Publication: Sendable {
     /// Nobody looks any more.
     public mutating func forgetCells() { cells = [:] }
 
+    /// Since when nothing is heard of a pool-keeper whose links are up: it tells its vitals once a second, unless it hangs. Nil while it speaks.
+    func silentSince(at now: Instant) -> Instant? {
+        guard let keeper = processes.first(where: { $0.name == "pool-keeper" }), keeper.isUp, let vitals = keeper.heard else { return nil }
+        let last = max(vitals, lastState ?? vitals)
+        return now - last > Limits.silence ? last : nil
+    }
+
     /// How old what is known of the pools is: zero while the pool-keeper tells every change.
     public func stateAge(at now: Instant) -> Duration? {
         switch stateEdge {
-        case .up: .zero
+        case .up: silentSince(at: now).map { now - $0 } ?? .zero
         case .lost(let since): max(.zero, now - since)
         case .incomplete, .never: nil
         }

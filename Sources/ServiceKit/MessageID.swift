@@ -49,5 +49,6 @@ public enum MessageID {
     public static let certificateRead = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1170"
     public static let certificateUnusable = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1171"
     public static let collectorAway = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1172"
+    public static let askerRefused = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1178"
     public static let collectorBack = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1173"
 }

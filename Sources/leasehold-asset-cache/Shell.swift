@@ -1,5 +1,6 @@
 import AssetCore
 import CLinux
+import EventLoops
 import Foundation
 import Linux
 import Logging
@@ -44,8 +45,8 @@ final class Shell {
         guard let configuration = service.configuration.assetCache else { throw Unconfigured() }
         let authority = try Authority(configuration)
         store = try Store(configuration, logger: service.logger)
-        listener = try Self.open(configuration.address, given: service.listenDescriptors.take("asset-cache").first)
-        address = Self.describe(listener, configuration.address)
+        let socket = try Listening(configuration.address, given: service.listenDescriptors.take("asset-cache").first, key: "asset-cache.address")
+        (listener, address) = (socket.raw, socket.address)
         let cores = ProcessInfo.processInfo.activeProcessorCount
         group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, min(8, cores)))
         // They wait for disks, not for processors.
@@ -54,8 +55,8 @@ final class Shell {
         s3 = S3Service(store: store, pool: pool, authority: authority, logger: service.logger)
         var given = service.listenDescriptors.take("asset-cache-reverse")
         reverse = try configuration.reverse.map { entry in
-            let socket = try Self.open(entry.address, given: given.isEmpty ? nil : given.removeFirst())
-            return (socket, Self.describe(socket, entry.address), entry.origin)
+            let socket = try Listening(entry.address, given: given.isEmpty ? nil : given.removeFirst(), key: "asset-cache.reverse[].address")
+            return (socket.raw, socket.address, entry.origin)
         }
         let (cache, tunnels) = try Self.makeCache(configuration, store, pool, group, listeners: [listener] + reverse.map(\.listener), service)
         (self.cache, self.tunnels) = (cache, tunnels)
@@ -132,43 +133,6 @@ final class Shell {
         }
     }
 
-    // MARK: Listening
-
-    struct AddressMismatch: Error, CustomStringConvertible {
-        var given: Model.SocketAddress
-        var wanted: Model.SocketAddress
-        var description: String {
-            "asset-cache.address: the socket that was passed in is bound to \(given), the configuration says \(wanted); "
-                + "change one of them (the .socket unit decides)"
-        }
-    }
-
-    private static func open(_ address: ListenAddress, given: Int32?) throws -> Int32 {
-        if let given {
-            if case .ip(let wanted) = address, let bound = Model.SocketAddress(system: lh_local_address(given)) {
-                guard wanted.port == 0 || bound == wanted else { throw AddressMismatch(given: bound, wanted: wanted) }
-            }
-            return given
-        }
-        switch address {
-        case .ip(let ip):
-            do throws(SystemError) {
-                var socket = try Sockets.listen(ip.system)
-                return socket.release()
-            } catch {
-                throw SystemError(error.errno, error.call, "asset-cache.address \(ip)")
-            }
-        case .unix(let path):
-            var socket = try Sockets.listenUnix(path, type: SOCK_STREAM, mode: 0o666, backlog: 1024)
-            return socket.release()
-        }
-    }
-
-    private static func describe(_ raw: Int32, _ address: ListenAddress) -> String {
-        if case .unix(let path) = address { return "unix:\(path)" }
-        return Model.SocketAddress(system: lh_local_address(raw))?.description ?? "\(address)"
-    }
-
     // MARK: Life
 
     func end() {
@@ -242,57 +206,5 @@ final class Shell {
             "objects": UInt64(max(0, figures.objects)), "bytes-used": UInt64(max(0, figures.used)),
             "bytes-pinned": UInt64(max(0, figures.pinned)), "bytes-bound": UInt64(store.bound), "turns": service.loop.turns,
         ]) { _, mine in mine }
-    }
-}
-
-/// Work for the main loop from other threads.
-final class Mailbox: @unchecked Sendable {
-    // The list is under the lock; the loop's `wakeUp` may be called from anywhere, and nothing else of it is touched but by its thread.
-    private let loop: Loop
-    private let waiting = Mutex<[@Sendable (Loop) -> Void]>([])
-
-    init(_ loop: Loop) { self.loop = loop }
-
-    func put(_ work: @escaping @Sendable (Loop) -> Void) {
-        waiting.withLock { $0.append(work) }
-        loop.wakeUp()
-    }
-
-    /// By the loop.
-    func open() {
-        let work = waiting.withLock { waiting in
-            defer { waiting.removeAll() }
-            return waiting
-        }
-        for item in work { item(loop) }
-    }
-}
-
-/// Whether SwiftNIO's loops turn: each leaves a mark every second.
-final class Beats: Sendable {
-    private let marks: [Mark]
-
-    private final class Mark: Sendable {
-        let time = Atomic<Int64>(monotonicNow())
-    }
-
-    /// Nanoseconds after which a loop counts as stuck.
-    private static let most: Int64 = 5_000_000_000
-
-    init(_ group: MultiThreadedEventLoopGroup) {
-        var marks: [Mark] = []
-        for loop in group.makeIterator() {
-            let mark = Mark()
-            marks.append(mark)
-            loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
-                mark.time.store(monotonicNow(), ordering: .relaxed)
-            }
-        }
-        self.marks = marks
-    }
-
-    func areFresh() -> Bool {
-        let now = monotonicNow()
-        return marks.allSatisfy { now - $0.time.load(ordering: .relaxed) < Self.most }
     }
 }

@@ -17,7 +17,7 @@ struct AssetCache: ParsableCommand {
         do {
             shell = try Shell(service)
         } catch {
-            guard error is Shell.Unconfigured || error is Shell.AddressMismatch || error is Authority.SecretError || error is OriginClient.TrustError
+            guard error is Shell.Unconfigured || error is Listening.AddressMismatch || error is Authority.SecretError || error is OriginClient.TrustError
             else { throw error }
             service.logger.critical("The configuration does not fit", metadata: [LogKey.messageID: "\(MessageID.configurationWrong)", "problem": "\(error)"])
             throw ExitCode(ServiceKit.ExitStatus.configuration.rawValue)

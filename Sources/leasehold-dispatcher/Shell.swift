@@ -14,8 +14,8 @@ final class Shell {
     let service: Service
     private(set) var loops: [DispatchLoop] = []
     private var mailboxes: [Mailbox] = []
-    private var listeners: [Int32] = []
-    private var addresses: [String] = []
+    /// In the order of the configuration.
+    private var listeners: [Listening] = []
     private var drained = 0
     /// What other threads leave for the main one; made before there are any.
     private let mainbox: Mailbox
@@ -50,59 +50,13 @@ final class Shell {
 
     private func openListeners() throws {
         for listener in service.configuration.listeners {
-            var raw: Int32
-            if let given = service.listenDescriptors.take(listener.name).first {
-                raw = given
-                _ = lh_fcntl_nonblock(raw)
-                // The manager made the socket: options that accepted ones inherit are ours to set.
-                if case .ip = listener.address { try Sockets.setCarried(raw, receiveBuffer: Int32(listener.receiveBuffer)) }
-                try checkAddress(raw, listener)
-            } else {
-                raw = try open(listener)
-            }
-            listeners.append(raw)
-            addresses.append("\(listener.name) on \(describe(raw, listener))")
+            var options = Listening.Options()
+            options.backlog = Int32(clamping: listener.backlog)
+            options.receiveBuffer = Int32(clamping: listener.receiveBuffer)
+            options.dualStack = listener.dualStack
+            let given = service.listenDescriptors.take(listener.name).first
+            listeners.append(try Listening(listener.address, given: given, key: "listener \(listener.name)", options: options))
         }
-    }
-
-    private func open(_ listener: ListenerConfiguration) throws -> Int32 {
-        switch listener.address {
-        case .ip(let address):
-            do throws(SystemError) {
-                var socket = try Sockets.listen(
-                    address.system, backlog: Int32(clamping: listener.backlog), receiveBuffer: Int32(clamping: listener.receiveBuffer),
-                    v6Only: !listener.dualStack)
-                return socket.release()
-            } catch {
-                throw SystemError(error.errno, error.call, "listener \(listener.name) on \(address)")
-            }
-        case .unix(let path):
-            var socket = try Sockets.listenUnix(path, type: SOCK_STREAM, mode: 0o666, backlog: Int32(clamping: listener.backlog))
-            return socket.release()
-        }
-    }
-
-    /// The socket unit is the authority for addresses: another address in the file is a configuration error.
-    private func checkAddress(_ raw: Int32, _ listener: ListenerConfiguration) throws {
-        guard case .ip(let wanted) = listener.address, let given = SocketAddress(system: lh_local_address(raw)) else { return }
-        guard wanted.port == 0 || given == wanted else {
-            throw AddressMismatch(listener: listener.name, given: given, wanted: wanted)
-        }
-    }
-
-    struct AddressMismatch: Error, CustomStringConvertible {
-        var listener: String
-        var given: SocketAddress
-        var wanted: SocketAddress
-        var description: String {
-            "listener \(listener): the socket that was passed in is bound to \(given), the configuration says \(wanted); "
-                + "change one of them (the .socket unit decides)"
-        }
-    }
-
-    private func describe(_ raw: Int32, _ listener: ListenerConfiguration) -> String {
-        if case .unix(let path) = listener.address { return "unix:\(path)" }
-        return SocketAddress(system: lh_local_address(raw))?.description ?? "\(listener.address)"
     }
 
     // MARK: Loops
@@ -112,7 +66,7 @@ final class Shell {
             loop: loop, outbox: outbox, logger: service.logger, rules: rules, threads: service.configuration.dispatcher.threads,
             ends: service.vitals.jobs)
         // First what a predecessor has left, then callers, then READY.
-        let listeners = self.listeners
+        let listeners = listeners.map(\.raw)
         dispatch.onAdopted = { [unowned self, unowned dispatch] in
             do throws(SystemError) { for (i, raw) in listeners.enumerated() { try dispatch.listen(raw, index: UInt16(i)) } } catch {
                 fatalError("a listener cannot be watched: \(error)")
@@ -141,16 +95,17 @@ final class Shell {
     /// Does `work` in every loop, in its own thread.
     private func everywhere(_ work: @escaping (DispatchLoop) -> Void) {
         work(loops[0])
-        for (mailbox, dispatch) in zip(mailboxes, loops.dropFirst()) { mailbox.put { work(dispatch) } }
+        for (mailbox, dispatch) in zip(mailboxes, loops.dropFirst()) { mailbox.put { _ in work(dispatch) } }
     }
 
-    private func onMain(_ work: @escaping () -> Void) { mainbox.put(work) }
+    private func onMain(_ work: @escaping () -> Void) { mainbox.put { _ in work() } }
 
     private var adoptedLoops: Set<Int> = []
 
     private func loopAdopted(_ index: Int) {
         adoptedLoops.insert(index)
         if adoptedLoops.count == max(1, service.configuration.dispatcher.threads) {
+            let addresses = zip(service.configuration.listeners, listeners).map { "\($0.name) on \($1.address)" }
             service.ready(status: "Serving \(addresses.joined(separator: ", "))")
         }
     }
@@ -167,9 +122,9 @@ final class Shell {
     private func answer(_ request: ControlRequest) -> ControlAnswer {
         switch request {
         case .show("listeners"):
-            let rows = zip(service.configuration.listeners, listeners).map { listener, raw in
+            let rows = zip(service.configuration.listeners, listeners).map { listener, socket in
                 ListenerReport(
-                    name: listener.name, address: describe(raw, listener), transport: listener.transport == .http ? "http" : "tcp",
+                    name: listener.name, address: socket.address, transport: listener.transport == .http ? "http" : "tcp",
                     pools: listener.routes.isEmpty ? [listener.pool ?? ""] : listener.routes.map(\.pool))
             }
             return .json(rows)

@@ -16,7 +16,7 @@ struct Dispatcher: ParsableCommand {
         let shell: Shell
         do {
             shell = try Shell(service)
-        } catch let error as Shell.AddressMismatch {
+        } catch let error as Listening.AddressMismatch {
             FileHandle.standardError.write(Data("\(error)\n".utf8))
             throw ExitCode(ExitStatus.configuration.rawValue)
         }

@@ -54,6 +54,11 @@ final class Board: Sendable {
         }
     }
 
+    /// Questions to the External Metrics API are counted from now on.
+    func opensExternalMetrics() { state.withLock { $0.own.externalMetrics = [:] } }
+
+    func asked(_ result: ExternalMetricsAPI.Result) { state.withLock { $0.own.externalMetrics?[result, default: 0] += 1 } }
+
     /// One more who looks at the page; false when there are too many.
     func enter(most: Int) -> Bool {
         state.withLock { state in

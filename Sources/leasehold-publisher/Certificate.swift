@@ -1,72 +1,60 @@
-import Linux
 import Logging
+import NIOCore
 import NIOSSL
 import ServiceKit
-import Synchronization
-import Systemd
 
-/// A certificate with its key, read again when one of the files changes: what cannot be read then leaves the old one in force.
+/// A certificate with its key, for a door: read again when one of the files changes.
 final class Certificate: Sendable {
-    /// The files hold no certificate and key that belong together.
+    /// The files hold no certificate, or no key that belongs to it.
     struct Unusable: Error, CustomStringConvertible {
         var description: String
     }
 
-    private let configuration: CertificateConfiguration
-    private let logger: Logger
-    private let state: Mutex<State>
+    private let context: FileBacked<NIOSSLContext>
+    private let asksForCertificates: Bool
 
-    private struct State {
-        var context: NIOSSLContext
-        var stamps: [FileStamp?]
-        var looked: Int64
+    /// `key` is the configuration's. With `asksForCertificates` a client may present one: any, and it is not looked at here. Kubernetes'
+    /// servers do so, too: who presents a bad one, or none, gets an answer that says so, and not a broken handshake.
+    init(_ configuration: CertificateConfiguration, key: String, asksForCertificates: Bool = false, logger: Logger) throws {
+        self.asksForCertificates = asksForCertificates
+        context = try FileBacked(key, files: [configuration.certificate, configuration.key], logger: logger) {
+            try Self.load(configuration, asksForCertificates)
+        }
     }
 
-    /// Nanoseconds from one look at the files to the next.
-    private static let rhythm: Int64 = 1_000_000_000
+    /// For one connection.
+    func handler() -> NIOSSLServerHandler {
+        guard asksForCertificates else { return NIOSSLServerHandler(context: context.current) }
+        return NIOSSLServerHandler(context: context.current, customVerificationCallbackWithMetadata: Self.keep)
+    }
 
-    init(_ configuration: CertificateConfiguration, logger: Logger) throws {
-        self.configuration = configuration
-        self.logger = logger
+    /// What the client presented at the handshake, the leaf first; of a resumed session only the leaf. Not verified.
+    static func presented(on channel: any Channel) async -> [NIOSSLCertificate] {
         do {
-            state = Mutex(State(context: try Self.load(configuration), stamps: Self.stamps(configuration), looked: monotonicNow()))
+            if let chain = try await channel.nioSSL_peerValidatedCertificateChain().get() { return Array(chain) }
+            return try await channel.nioSSL_peerCertificate().get().map { [$0] } ?? []
         } catch {
-            throw Unusable(description: "publisher.tls: \(configuration.certificate) with \(configuration.key): \(error)")
+            return []  // the connection has just ended, or was never TLS
         }
     }
 
-    /// The one in force; looks at the files at most once a second.
-    func context() -> NIOSSLContext {
-        state.withLock { state in
-            let now = monotonicNow()
-            guard now - state.looked > Self.rhythm else { return state.context }
-            state.looked = now
-            let stamps = Self.stamps(configuration)
-            guard stamps != state.stamps else { return state.context }
-            // Whatever comes of it: the same files are not tried twice.
-            state.stamps = stamps
-            do {
-                state.context = try Self.load(configuration)
-                logger.notice("The certificate was read again", metadata: [LogKey.messageID: "\(MessageID.certificateRead)"])
-            } catch {
-                logger.error(
-                    "The new certificate cannot be used; the old one stays in force",
-                    metadata: [LogKey.messageID: "\(MessageID.certificateUnusable)", "problem": "\(error)"])
-            }
-            return state.context
-        }
+    /// Where SwiftNIO has a place for a verified chain we keep the one that was presented: it is verified for each request (see ``FrontProxy``),
+    /// because a certificate can expire, and its authority can change, while a connection lasts.
+    private static func keep(_ presented: [NIOSSLCertificate], _ promise: EventLoopPromise<NIOSSLVerificationResultWithMetadata>) {
+        promise.succeed(.certificateVerified(VerificationMetadata(presented.isEmpty ? nil : ValidatedCertificateChain(presented))))
     }
 
-    private static func stamps(_ configuration: CertificateConfiguration) -> [FileStamp?] {
-        [configuration.certificate, configuration.key].map { try? Files.stamp($0) }
-    }
-
-    private static func load(_ configuration: CertificateConfiguration) throws -> NIOSSLContext {
+    private static func load(_ configuration: CertificateConfiguration, _ asksForCertificates: Bool) throws -> NIOSSLContext {
         let chain = try NIOSSLCertificate.fromPEMFile(configuration.certificate).map { NIOSSLCertificateSource.certificate($0) }
         let key = try NIOSSLPrivateKey(file: configuration.key, format: .pem)
         var tls = TLSConfiguration.makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key))
         tls.minimumTLSVersion = .tlsv12
         tls.applicationProtocols = ["http/1.1"]
+        if asksForCertificates {
+            tls.certificateVerification = .optionalVerification
+            // Nothing is trusted by the library: our callback is asked instead.
+            tls.trustRoots = .certificates([])
+        }
         return try NIOSSLContext(configuration: tls)
     }
 }

@@ -1,3 +1,4 @@
+import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import Logging
@@ -16,28 +17,28 @@ final class Door: Sendable {
     private let group: MultiThreadedEventLoopGroup
     private let certificate: Certificate?
     private let logger: Logger
-    private let mostConnections: Int
     private let http: HTTP1Channel
-    private let state = Mutex(State())
+    private let connections: OpenConnections
+    private let listener = Mutex<(any Channel)?>(nil)
 
-    private struct State {
-        var open: [ObjectIdentifier: any Channel] = [:]
-        var listener: (any Channel)?
-        var isDraining = false
-        var onDrained: (@Sendable () -> Void)?
-    }
-
-    /// A connection without a request is closed after that.
+    /// A connection on which no request is complete is closed after that, the handshake included.
     private static let idle = TimeAmount.seconds(30)
 
-    init(group: MultiThreadedEventLoopGroup, certificate: Certificate?, logger: Logger, mostConnections: Int, responder: @escaping Responder) {
+    init(
+        group: MultiThreadedEventLoopGroup, certificate: Certificate?, logger: Logger, mostConnections: Int, responder: @escaping Responder
+    ) {
         self.group = group
         self.certificate = certificate
         self.logger = logger
-        self.mostConnections = mostConnections
+        let connections = OpenConnections(most: mostConnections)
+        self.connections = connections
         let answer: HTTPChannelHandler.Responder = { request, writer, channel in
+            connections.begin(channel)
             let response = await responder(request, channel)
             try await writer.write(response: response.head, body: response.body)
+            connections.end(channel)
+            // Nothing here reads bodies, and one that comes byte by byte could hold its place for ever.
+            if Self.hasBody(request.headers) { channel.close(promise: nil) }
         }
         http = HTTP1Channel(
             responder: answer,
@@ -46,8 +47,12 @@ final class Door: Sendable {
                 httpDecoderConfiguration: .init(maxHeaderFieldSize: 16 * 1024, maxHeaderListSize: 32 * 1024, maxHeaderFieldCount: 100)))
     }
 
-    var openConnections: Int { state.withLock { $0.open.count } }
-    var isDraining: Bool { state.withLock { $0.isDraining } }
+    var openConnections: Int { connections.count }
+    var isDraining: Bool { connections.isDraining }
+
+    private static func hasBody(_ headers: HTTPFields) -> Bool {
+        headers[.transferEncoding] != nil || headers[.contentLength].map { $0 != "0" } ?? false
+    }
 
     /// Serves a listening socket, which it then owns, until drained.
     func serve(_ socket: Int32) async throws {
@@ -56,11 +61,11 @@ final class Door: Sendable {
             .bind(socket) { [http, certificate, logger] channel in
                 let secured = channel.eventLoop.makeCompletedFuture {
                     guard let certificate else { return }
-                    try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: certificate.context()))
+                    try channel.pipeline.syncOperations.addHandler(certificate.handler())
                 }
                 return secured.flatMap { http.setup(channel: channel, logger: logger) }
             }
-        state.withLock { $0.listener = server.channel }
+        listener.withLock { $0 = server.channel }
         try await withThrowingDiscardingTaskGroup { tasks in
             try await server.executeThenClose { inbound in
                 for try await connection in inbound { tasks.addTask { await self.run(connection) } }
@@ -69,33 +74,14 @@ final class Door: Sendable {
     }
 
     private func run(_ connection: HTTP1Channel.Value) async {
-        let channel = connection.channel
-        let id = ObjectIdentifier(channel)
-        let isTaken = state.withLock { state in
-            guard state.open.count < mostConnections, !state.isDraining else { return false }
-            state.open[id] = channel
-            return true
-        }
-        if !isTaken { channel.close(promise: nil) }
+        if !connections.enter(connection.channel) { connection.channel.close(promise: nil) }
         await http.handle(value: connection, logger: logger)
-        let onDrained = state.withLock { state -> (@Sendable () -> Void)? in
-            state.open[id] = nil
-            guard state.isDraining, state.open.isEmpty else { return nil }
-            defer { state.onDrained = nil }
-            return state.onDrained
-        }
-        onDrained?()
+        connections.leave(connection.channel)
     }
 
     /// Accepts no more, lets every connection finish its answer, and calls back once when none is left.
     func drain(_ then: @escaping @Sendable () -> Void) {
-        let (listener, open) = state.withLock { state in
-            state.isDraining = true
-            if !state.open.isEmpty { state.onDrained = then }
-            return (state.listener, Array(state.open.values))
-        }
-        listener?.close(promise: nil)
-        for channel in open { channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
-        if open.isEmpty { then() }
+        listener.withLock { $0 }?.close(promise: nil)
+        connections.drain(then)
     }
 }

@@ -12,6 +12,8 @@ struct Routes: Sendable {
     let board: Board
     /// The processes without which no job is served.
     let serves: [String]
+    /// Nil: whatever name leads here is ours.
+    let hosts: HostRule?
     let logger: Logger
 
     func responder() -> Door.Responder {
@@ -27,10 +29,15 @@ struct Routes: Sendable {
         Page(board: board).add(to: router)
         let routes = router.buildResponder()
         let logger = logger
+        let hosts = hosts
         return { request, channel in
             var response: Response
             do {
-                response = try await routes.respond(to: request, context: BasicRequestContext(source: .init(channel: channel, logger: logger)))
+                if let hosts, !hosts.allows(request.head.authority) {
+                    response = Self.text(.misdirectedRequest, "this name is not ours: list it in publisher.hosts\n")
+                } else {
+                    response = try await routes.respond(to: request, context: BasicRequestContext(source: .init(channel: channel, logger: logger)))
+                }
             } catch {
                 // The router answers what it knows of; this is ours.
                 logger.error("A request failed", metadata: [LogKey.messageID: "\(MessageID.requestFailed)", "problem": "\(error)"])

@@ -1,3 +1,4 @@
+import EventLoops
 import Foundation
 import Linux
 import Logging
@@ -39,7 +40,7 @@ final class Shell {
         guard let own = configuration.publisher else { throw Unconfigured() }
         let names = Self.processes(configuration)
         publication = Publication(
-            version: Version.current, processes: names.map(\.rawValue), pools: configuration.pools.map { .init(name: $0.name) },
+            version: Version.current, processes: names.map(\.rawValue), pools: Self.pools(configuration),
             at: Instant(nanoseconds: monotonicNow()))
         board = Board(publication, mostQueued: Self.mostQueued(configuration))
         // Scrapers and a few people.
@@ -72,11 +73,15 @@ final class Shell {
         Dictionary(configuration.pools.map { ($0.name, $0.policy.maxQueued) }, uniquingKeysWith: { $1 })
     }
 
+    private static func pools(_ configuration: Configuration) -> [Publication.PoolPolicyName] {
+        configuration.pools.map { .init(name: $0.name, namespace: $0.service?.namespace) }
+    }
+
     private func attach() {
         service.loop.atTurnEnd { [unowned self] in turnEnded() }
         service.onTerminate = { [unowned self] isFirst in terminate(isFirst) }
         service.onReload = { [unowned self] _, new in
-            publication.configure(new.pools.map { .init(name: $0.name) })
+            publication.configure(Self.pools(new))
             board.replace(mostQueued: Self.mostQueued(new))
             isChanged = true
         }
@@ -108,10 +113,26 @@ final class Shell {
     // MARK: Doors
 
     private func openDoors(_ own: PublisherConfiguration) throws {
-        let certificate = try own.tls.map { try Certificate($0, logger: service.logger) }
+        let certificate = try own.tls.map { try Certificate($0, key: "publisher.tls", logger: service.logger) }
         let serves: [ProcessName] = service.configuration.pools.isEmpty ? [] : [.watcher, .poolKeeper, .dispatcher]
-        let routes = Routes(board: board, serves: serves.map(\.rawValue), logger: service.logger)
+        let routes = Routes(board: board, serves: serves.map(\.rawValue), hosts: Self.hosts(own), logger: service.logger)
         try open("publisher", own.address, key: "publisher.address", certificate, routes.responder())
+        if let external = own.externalMetrics {
+            let key = "publisher.external-metrics"
+            let certificate = try Certificate(external.serving, key: key, asksForCertificates: true, logger: service.logger)
+            let routes = try ExternalMetricsRoutes(external, board: board, logger: service.logger)
+            try open("external-metrics", external.address, key: "\(key).address", certificate, routes.responder())
+        }
+    }
+
+    /// Names count where a browser on this machine is the only stranger who could ask, and where somebody has listed them.
+    private static func hosts(_ own: PublisherConfiguration) -> HostRule? {
+        let isLoopback =
+            switch own.address {
+            case .ip(let address): address.isLoopback
+            case .unix: false
+            }
+        return isLoopback || !own.hosts.isEmpty ? HostRule(names: own.hosts) : nil
     }
 
     private func open(_ name: String, _ address: ListenAddress, key: String, _ certificate: Certificate?, _ responder: @escaping Door.Responder) throws {

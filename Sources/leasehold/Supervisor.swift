@@ -91,7 +91,11 @@ final class Supervisor {
             let named = [(ProcessName.assetCache.rawValue, cache.address)] + cache.reverse.map { ("\(ProcessName.assetCache.rawValue)-reverse", $0.address) }
             out[.assetCache] = try UpListeners(named)
         }
-        if let publisher = configuration.publisher { out[.publisher] = try UpListeners([(ProcessName.publisher.rawValue, publisher.address)]) }
+        if let publisher = configuration.publisher {
+            var named = [(ProcessName.publisher.rawValue, publisher.address)]
+            if let external = publisher.externalMetrics { named.append(("external-metrics", external.address)) }
+            out[.publisher] = try UpListeners(named)
+        }
         return out
     }
 

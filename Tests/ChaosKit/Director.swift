@@ -3,8 +3,8 @@ import Linux
 import TestKit
 
 /// Strikes the processes in a seeded order and at seeded times, and waits for recovery only where two blows would otherwise be one.
-final class Director {
-    enum Blows: String, CaseIterable {
+package final class Director {
+    package enum Blows: String, CaseIterable, Sendable {
         case kill = "-9"
         /// The same process again, while it starts or has just started.
         case again = "-9 twice"
@@ -19,10 +19,12 @@ final class Director {
     }
 
     private let fleet: Fleet
-    private let manager: Manager
+    private let manager: any Supervisor
     private let arena: Arena
     private let crowd: Population
     private let victims: [Fleet.Process]
+    /// Nothing but blows of this kind.
+    private let only: Blows?
     private var random: SeededGenerator
     private let quiet = Gate()
     /// Of the dispatcher and the pool-keeper: who was disturbed last, and whether all is well since.
@@ -34,12 +36,13 @@ final class Director {
     private(set) var longestRecovery: Int64 = 0
     var stopFor: ClosedRange<Int> = 1200...1800
 
-    init(_ manager: Manager, _ arena: Arena, _ crowd: Population, victims: [Fleet.Process], seed: UInt64) {
+    init(_ manager: any Supervisor, _ arena: Arena, _ crowd: Population, victims: [Fleet.Process], only: Blows? = nil, seed: UInt64) {
         fleet = manager.fleet
         self.manager = manager
         self.arena = arena
         self.crowd = crowd
         self.victims = victims
+        self.only = only
         random = SeededGenerator(seed: seed ^ 0x6368_616f_73)
     }
 
@@ -147,20 +150,22 @@ final class Director {
     }
 
     private func draw() -> Fleet.Process {
-        let weights: [Fleet.Process: Int] = [.dispatcher: 50, .poolKeeper: 30, .watcher: 12, .scaler: 8]
+        let weights: [Fleet.Process: Int] = [.dispatcher: 50, .poolKeeper: 30, .watcher: 10, .scaler: 6, .publisher: 6, .assetCache: 4]
         let all = victims.flatMap { [Fleet.Process](repeating: $0, count: weights[$0] ?? 1) }
         return all.randomElement(using: &random) ?? .watcher
     }
 
     private func drawOther(than victim: Fleet.Process) -> Fleet.Process? {
-        let others: [Fleet.Process] = isDelicate(victim) ? [.watcher, .scaler] : victims.filter { $0 != victim }
-        return others.filter { victims.contains($0) }.randomElement(using: &random)
+        let others: [Fleet.Process] = victims.filter { $0 != victim && !(isDelicate(victim) && isDelicate($0)) }
+        return others.randomElement(using: &random)
     }
 
     private func drawBlow(_ victim: Fleet.Process) -> Blows {
-        switch Int.random(in: 0..<100, using: &random) {
+        if let only { return only }
+        return switch Int.random(in: 0..<100, using: &random) {
         case 0..<5: .stop
-        case 5..<7: .watchdog
+        // The watcher may be silent for half a minute under systemd: nobody waits for it meanwhile.
+        case 5..<7 where manager.watchdog(of: victim) <= 10_000_000_000: .watchdog
         case 7..<20: .again
         case 20..<38: victim == .dispatcher ? .handOver : .term
         case 38..<42 where victim == .dispatcher: .drain

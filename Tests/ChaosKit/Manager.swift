@@ -5,29 +5,17 @@ import Model
 import Synchronization
 import TestKit
 
-/// Plays systemd for the four daemons: keeps their sockets, hears READY=1 and WATCHDOG=1, starts again what ended, and ends what
+/// Plays systemd for the daemons: keeps their sockets, hears READY=1 and WATCHDOG=1, starts again what ended, and ends what
 /// stands still. In a thread of its own.
-final class Manager: @unchecked Sendable {
+final class Manager: Supervisor, @unchecked Sendable {
     // The sockets are made before the thread starts; `units` is locked; everything else is the thread's.
-
-    /// What `systemctl show` would say.
-    struct State: Sendable {
-        var pid: Int32 = 0
-        var starts = 0
-        var isReady = false
-        /// SIGSTOP was sent and no SIGCONT since: the watchdog is right to strike.
-        var isStopped = false
-        /// How long the newest start took to READY=1, in nanoseconds.
-        var readyAfter: Int64 = 0
-    }
 
     private struct Unit {
         var process: Fleet.Process
         var sockets: [(name: String, descriptor: Int32)] = []
-        var state = State()
+        var state = ProcessState()
         var pidfd: Int32 = -1
         var notify: Int32 = -1
-        var startedAt: Int64 = 0
         var lastBeat: Int64 = 0
         var killAt: Int64 = .max
         var startAt: Int64 = .max
@@ -47,6 +35,7 @@ final class Manager: @unchecked Sendable {
     var onEnd: @Sendable (Fleet.Process) -> Void = { _ in }
     private let surprises = Mutex<[String]>([])
     private let limits: [Fleet.Process: String]
+    let processorWaits = ProcessorWaits()
 
     /// Opens every socket: the edges in the runtime directory, and `listeners` on ports of 127.0.0.1. `limits` are `ulimit` commands.
     init(_ fleet: Fleet, listeners: [String], limits: [Fleet.Process: String] = [:]) throws {
@@ -60,15 +49,19 @@ final class Manager: @unchecked Sendable {
                 switch process {
                 case .watcher: ["endpoints", "workers"]
                 case .poolKeeper: ["leases", "leasing", "scaling", "state"]
-                case .dispatcher, .scaler: [String]()
+                case .dispatcher, .scaler, .publisher, .assetCache: [String]()
                 }
             unit.sockets.append(("control", try Self.edge("\(run)/control/\(process.rawValue).sock")))
             for edge in edges { unit.sockets.append((edge, try Self.edge("\(run)/\(edge).sock"))) }
-            if process == .dispatcher {
-                for listener in listeners {
-                    var socket = try Sockets.listen(SocketAddress(ip: "127.0.0.1", port: 0)!.inKernelForm, receiveBuffer: 64 * 1024)
-                    unit.sockets.append((listener, socket.release()))
+            let doors =
+                switch process {
+                case .dispatcher: listeners
+                case .publisher, .assetCache: [process.rawValue]
+                case .watcher, .poolKeeper, .scaler: [String]()
                 }
+            for door in doors {
+                var socket = try Sockets.listen(SocketAddress(ip: "127.0.0.1", port: 0)!.inKernelForm, receiveBuffer: 64 * 1024)
+                unit.sockets.append((door, socket.release()))
             }
             let made = unit
             units.withLock { $0[process] = made }
@@ -89,7 +82,11 @@ final class Manager: @unchecked Sendable {
         return address
     }
 
-    func state(_ process: Fleet.Process) -> State { units.withLock { $0[process]?.state ?? State() } }
+    func bind(_ door: String) -> String { "127.0.0.1:0" }
+
+    func watchdog(of process: Fleet.Process) -> Int64 { Self.watchdog }
+
+    func state(_ process: Fleet.Process) -> ProcessState { units.withLock { $0[process]?.state ?? ProcessState() } }
 
     /// Ends and restarts that nobody here had asked for.
     var unexpected: [String] { surprises.withLock { $0 } }
@@ -111,34 +108,6 @@ final class Manager: @unchecked Sendable {
         _ = lh_close(wake)
     }
 
-    /// How long the dispatcher has waited for a processor, at the looks of the last second: on a busy machine it takes callers in late.
-    private let waits = Mutex<[(at: Int64, pid: Int32, waited: Int64)]>([])
-
-    private func lookAtWaits(_ pid: Int32) {
-        let now = monotonicNow()
-        // The second number of schedstat: nanoseconds runnable and not running (Documentation/scheduler/sched-stats). Of all threads, the worst.
-        let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
-        let waited = tasks.compactMap { task in
-            (try? String(contentsOfFile: "/proc/\(pid)/task/\(task)/schedstat", encoding: .utf8))?.split(separator: " ").dropFirst().first.flatMap { Int64($0) }
-        }.max()
-        guard let waited else { return }
-        waits.withLock { all in
-            all.append((now, pid, waited))
-            all.removeAll { $0.at < now - 1_000_000_000 }
-        }
-    }
-
-    /// The time of the last half second in which the dispatcher that is there now was ready to run and had no processor.
-    func dispatcherWaited() -> Int64 {
-        let pid = state(.dispatcher).pid
-        lookAtWaits(pid)
-        let now = monotonicNow()
-        return waits.withLock { all in
-            let its = all.filter { $0.pid == pid && $0.at >= now - 500_000_000 }
-            return (its.last?.waited ?? 0) - (its.first?.waited ?? 0)
-        }
-    }
-
     /// Sends a signal to the process that is there now; the monotonic instant right before it.
     @discardableResult
     func signal(_ process: Fleet.Process, _ number: Int32) -> Int64 {
@@ -146,6 +115,10 @@ final class Manager: @unchecked Sendable {
             let now = monotonicNow()
             guard let unit = all[process], unit.pidfd >= 0 else { return now }
             if number == SIGSTOP { all[process]?.state.isStopped = true }
+            if number == SIGKILL {
+                all[process]?.state.isKilled = true
+                all[process]?.state.isReady = false
+            }
             if number == SIGCONT {
                 all[process]?.state.isStopped = false
                 // Its silence was no fault of its own.
@@ -162,23 +135,6 @@ final class Manager: @unchecked Sendable {
         if let pid = all[process]?.state.pid { _ = expectedEnds.withLock { $0.insert(pid) } }
     }
 
-    /// Waits until a process is ready that was started after `starts` starts.
-    func waitReady(_ process: Fleet.Process, after starts: Int = 0) throws {
-        let deadline = Patience.deadline()
-        while true {
-            let state = state(process)
-            if state.starts > starts, state.isReady { return }
-            guard monotonicNow() < deadline else { throw TestFailure("\(process.rawValue) is not ready after \(Patience.seconds) s") }
-            pauseBriefly()
-        }
-    }
-
-    /// A few milliseconds: what is waited for has no descriptor of its own.
-    private func pauseBriefly() {
-        var none = pollfd(fd: isStopping.descriptor, events: Int16(POLLIN), revents: 0)
-        _ = poll(&none, 1, 3)
-    }
-
     // MARK: In the thread
 
     private func begin(_ process: Fleet.Process) throws {
@@ -190,12 +146,16 @@ final class Manager: @unchecked Sendable {
         // WATCHDOG_PID is left out: the shell in between has the pid that the program will have.
         unit.state.pid = try fleet.startManaged(
             process, sockets: unit.sockets,
-            environment: ["NOTIFY_SOCKET": path, "WATCHDOG_USEC": "\(Self.watchdog / 1000)"], limits: limits[process] ?? "")
+            environment: [
+                "NOTIFY_SOCKET": path, "WATCHDOG_USEC": "\(Self.watchdog / 1000)",
+                // As in the units: with it, a process that is sent SIGABRT lives on after its backtrace was written.
+                "SWIFT_BACKTRACE": "enable=no",
+            ], limits: limits[process] ?? "")
         unit.pidfd = Int32(lh_pidfd_open(unit.state.pid))
         unit.state.starts += 1
         unit.state.isReady = false
         unit.state.isStopped = false
-        unit.startedAt = monotonicNow()
+        unit.state.isKilled = false
         unit.killAt = .max
         unit.startAt = .max
         let made = unit
@@ -211,7 +171,7 @@ final class Manager: @unchecked Sendable {
                 waits.append(pollfd(fd: unit.pidfd, events: Int16(POLLIN), revents: 0))
             }
             _ = poll(&waits, nfds_t(waits.count), 20)
-            if let dispatcher = all.first(where: { $0.process == .dispatcher }), dispatcher.pidfd >= 0 { lookAtWaits(dispatcher.state.pid) }
+            if let dispatcher = all.first(where: { $0.process == .dispatcher }), dispatcher.pidfd >= 0 { processorWaits.look(dispatcher.state.pid) }
             for (index, unit) in all.enumerated() {
                 if waits[1 + 2 * index].revents != 0 { hear(unit) }
                 if waits[2 + 2 * index].revents != 0 { ended(unit) }
@@ -238,9 +198,8 @@ final class Manager: @unchecked Sendable {
             var becameReady = false
             units.withLock { all in
                 if text.contains("WATCHDOG=1") { all[unit.process]?.lastBeat = now }
-                guard text.contains("READY=1"), all[unit.process]?.state.isReady == false else { return }
+                guard text.contains("READY=1"), let state = all[unit.process]?.state, !state.isReady, !state.isKilled else { return }
                 all[unit.process]?.state.isReady = true
-                all[unit.process]?.state.readyAfter = now - unit.startedAt
                 all[unit.process]?.lastBeat = now
                 becameReady = true
             }
@@ -279,7 +238,8 @@ final class Manager: @unchecked Sendable {
                 all[process]?.killAt = .max
                 _ = lh_pidfd_signal(unit.pidfd, SIGKILL)
             } else if unit.state.isReady, unit.killAt == .max, now - unit.lastBeat > Self.watchdog {
-                if !unit.state.isStopped {
+                // One that was killed can take seconds to end on a busy machine: its other threads still give back memory.
+                if !unit.state.isStopped, !expectedEnds.withLock({ $0.contains(unit.state.pid) }) {
                     surprises.withLock { $0.append("\(process.rawValue), start \(unit.state.starts): the watchdog struck") }
                 }
                 expected(process, in: &all)

@@ -71,6 +71,12 @@ package struct Report {
         }.sorted { $0.label < $1.label }
     }
 
+    /// The pauses of all sessions at work, by what the promise tells apart: a process that ended, and one that stood still for seconds.
+    private func pauses(stopped: Bool) -> [Int64] {
+        let chosen = outcomes.flatMap(\.single.blows).filter { $0.label.contains("STOP") == stopped }
+        return chosen.flatMap { Array($0.pauses.values) + [Int64](repeating: 0, count: max(0, $0.live - $0.pauses.count)) }.sorted()
+    }
+
     /// Markdown.
     package var table: String {
         var out = "| session | began | ended well | left | told of a drain | not yet in escrow | lost | wrong bytes | pause p50 / p99 / max, ms | wait for a worker |\n"
@@ -96,6 +102,8 @@ package struct Report {
             \(outcomes.map(\.order.overtaken).reduce(0, +)) saw a later one go first, \
             and \(outcomes.map(\.order.overtakenInBlow).reduce(0, +)) while a grant was lost with a dispatcher (at most \
             \(outcomes.map(\.order.most).max() ?? 0) before one). \
+            Pause p50 / p99 / max where a process ended: \(Self.three(pauses(stopped: false))) ms (promised: p99 500, max 2000); where one stood \
+            still: \(Self.three(pauses(stopped: true))) ms (promised: WatchdogSec and 1 s). \
             Longest recovery \(Self.ms(outcomes.map(\.longestRecovery).max() ?? 0)) ms; the harness itself stood still for at most \
             \(Self.ms(outcomes.map(\.longestTurn).max() ?? 0)) ms.
 

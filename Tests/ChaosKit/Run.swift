@@ -10,6 +10,8 @@ package struct Run: Sendable {
     /// At the end: dispatcher and pool-keeper in the same moment, so many times.
     package var both = 0
     package var victims: [Fleet.Process] = Fleet.Process.allCases
+    /// Nothing but blows of this kind.
+    package var onlyBlow: Director.Blows?
     /// 1 is 200 live sessions and 100 parked callers.
     package var size = 1.0
     /// How long a session lasts, about.
@@ -24,8 +26,10 @@ package struct Run: Sendable {
     package var threads = 1
     package var adoptWithin = "10s"
     package var progress = false
+    /// Strike the installed package, which a real systemd runs; Tests/Systemd has prepared it.
+    package var isInstalled = false
     /// Instead of the director's blows.
-    var script: (@Sendable (Director, Manager, Arena, Population) throws -> Void)?
+    var script: (@Sendable (Director, any Supervisor, Arena, Population) throws -> Void)?
 
     package struct Outcome: Sendable {
         var seed: UInt64
@@ -54,16 +58,17 @@ package struct Run: Sendable {
 
     package func go() throws -> Outcome {
         let began = monotonicNow()
-        let fleet = try Fleet("pools: []")
+        let fleet = try Fleet("pools: []", isInstalled: isInstalled)
         defer { fleet.close() }
-        try fleet.configure(configuration(fleet))
+        let manager: any Supervisor =
+            isInstalled ? Systemd(fleet) : try Manager(fleet, listeners: ["http", "tcp", "tcp-scarce"], limits: limits)
+        try fleet.configure(configuration(manager))
         let arena = try Arena()
         let crowd = Population(arena, targets: targets, seconds: seconds, seed: seed)
         crowd.altered = altered
         try crowd.open(scarce: max(4, Int(Double(scarce) * size)))
         try fleet.publish(crowd.pods("wide"), of: "shop/wide", as: "wide.yaml")
         try fleet.publish(crowd.pods("scarce"), of: "shop/scarce", as: "scarce.yaml")
-        let manager = try Manager(fleet, listeners: ["http", "tcp", "tcp-scarce"], limits: limits)
         manager.onReady = { process in
             guard process == .dispatcher else { return }
             let now = monotonicNow()
@@ -88,13 +93,13 @@ package struct Run: Sendable {
         }
     }
 
-    private func play(_ fleet: Fleet, _ arena: Arena, _ crowd: Population, _ manager: Manager, _ began: Int64) throws -> Outcome {
+    private func play(_ fleet: Fleet, _ arena: Arena, _ crowd: Population, _ manager: any Supervisor, _ began: Int64) throws -> Outcome {
         try manager.start()
         for process in Fleet.Process.allCases { try manager.waitReady(process) }
         let (http, tcp, tcpScarce) = (try manager.address("http"), try manager.address("tcp"), try manager.address("tcp-scarce"))
         arena.post { crowd.begin(http: http, tcp: tcp, tcpScarce: tcpScarce) }
         let standing = try waitForCrowd(arena, crowd)
-        let director = Director(manager, arena, crowd, victims: victims, seed: seed)
+        let director = Director(manager, arena, crowd, victims: victims, only: onlyBlow, seed: seed)
         if let script { try script(director, manager, arena, crowd) }
         for blow in 0..<blows {
             try director.strike()
@@ -129,12 +134,18 @@ package struct Run: Sendable {
         return Dictionary(uniqueKeysWithValues: kinds.map { ($0, max(1, Int((Double($0.share) * factor).rounded()))) })
     }
 
-    private func configuration(_ fleet: Fleet) throws -> String {
+    private func configuration(_ manager: any Supervisor) throws -> String {
+        let fleet = manager.fleet
         let ports = try FreePorts.take(2)
+        // Under systemd a worker has no place of ours that it may write to.
+        let violations = isInstalled ? "" : ", --violations, \(fleet.directory)/violations"
+        let worker = isInstalled ? "leasehold-example-worker" : Fleet.executable("leasehold-example-worker")
         return """
             recovery-grace: 1s
             adopt-within: \(adoptWithin)
             dispatcher: { threads: \(threads) }
+            publisher: { address: "\(manager.bind("publisher"))" }
+            asset-cache: { address: "\(manager.bind("asset-cache"))", directory: \(isInstalled ? "/var/cache/leasehold" : fleet.directory + "/cache"), size: 64MiB }
             defaults:
               pool: { hold: { timeout: 5m }, abandon: 15s }
             pools:
@@ -144,19 +155,19 @@ package struct Run: Sendable {
               - name: local
                 abandon: 1s
                 workers:
-                  command: [\(Fleet.executable("leasehold-example-worker")), --port, "{port}", --violations, \(fleet.directory)/violations]
+                  command: [\(worker), --port, "{port}"\(violations)]
                   ports: [\(ports.map { "\($0)" }.joined(separator: ", "))]
                   min: 2
                   max: 2
             listeners:
               - name: http
-                address: 127.0.0.1:0
+                address: \(manager.bind("http"))
                 routes:
                   - { host: local, path: /, pool: local }
                   - { host: "*", path: /q, pool: scarce }
                   - { host: "*", path: /, pool: wide }
-              - { name: tcp, address: "127.0.0.1:0", protocol: tcp, pool: wide }
-              - { name: tcp-scarce, address: "127.0.0.1:0", protocol: tcp, pool: scarce }
+              - { name: tcp, address: "\(manager.bind("tcp"))", protocol: tcp, pool: wide }
+              - { name: tcp-scarce, address: "\(manager.bind("tcp-scarce"))", protocol: tcp, pool: scarce }
             """
     }
 

@@ -14,7 +14,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Beside these, boto3.
-NEEDS = {"test_awscli": ["boto3", "awscli"], "test_publisher": [], "test_page": ["websockets"], "test_traces": [], "test_top": []}
+NEEDS = {"test_awscli": ["boto3", "awscli"], "test_publisher": [], "test_external_metrics": ["cryptography"], "test_page": ["websockets"], "test_traces": [], "test_top": []}
 BOUND = 300
 
 

@@ -43,7 +43,7 @@ def free_ports(count):
 
 
 class Station:
-    def __init__(self, least=2, most=4, more="", endpoints=0, scheme="http"):
+    def __init__(self, least=2, most=4, more="", endpoints=0, scheme="http", service=False, hold="20s"):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="station-"))
         first = free_ports(most + 1)
         pool = WORKERS.format(bin=BIN, first=first, last=first + most, least=least, most=most)
@@ -51,9 +51,14 @@ class Station:
         if endpoints:
             write_slices(self.home / "endpoints.d", endpoints)
             source, pool = f"source: {{ directory: {self.home}/endpoints.d }}\n", "\n    service: shop/browsers\n    port: http\n"
+        elif service:
+            # A Service without endpoints of its own: it says where the pool belongs.
+            write_slices(self.home / "endpoints.d", 0)
+            source, pool = f"source: {{ directory: {self.home}/endpoints.d }}\n", "\n    service: shop/browsers\n    abandon: 1s" + pool
         (self.home / "c.yaml").write_text(
             f"runtime-directory: {self.home}/run\nstate-directory: {self.home}/state\n{source}pools:\n  - name: browsers{pool}"
-            "    hold: { timeout: 20s }\nlisteners:\n  - { name: http, address: \"127.0.0.1:0\", pool: browsers }\n"
+            f"    hold: {{ timeout: {hold} }}\n"
+            "listeners:\n  - { name: http, address: \"127.0.0.1:0\", pool: browsers, deadlines: { first-byte: 0 } }\n"
             f"publisher:\n  address: 127.0.0.1:0\n{more}")
         self.log = open(self.home / "log", "wb")
         self.process = subprocess.Popen(

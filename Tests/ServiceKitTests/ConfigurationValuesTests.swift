@@ -260,7 +260,7 @@ import Testing
         #expect(
             edited == [
                 "runtime-directory: /run/leasehold → /r", "state-directory: /var/lib/leasehold → /s", "source.directory: /e → /f",
-                "publisher.address: absent → 127.0.0.1:9808", "dispatcher.threads: 1 → 2",
+                "publisher.address: absent → 127.0.0.1:9808", "publisher.hosts: absent → []", "dispatcher.threads: 1 → 2",
             ])
     }
 

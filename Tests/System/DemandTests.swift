@@ -22,7 +22,7 @@ import Testing
 
     @Test func demandStartsAsManyAsAreNeededAndNeverMoreThanMax() throws {
         let ports = try FreePorts.take(6)
-        try Fleet.run(Self.configuration("max: 3\n      min: 1", ports), Fleet.Process.allCases) { fleet in
+        try Fleet.run(Self.configuration("max: 3\n      min: 1", ports), Fleet.Process.node) { fleet in
             try fleet.waitPool("pods", "the one of min") { $0.total == 1 }
             let crowd = Crowd(of: 12, rounds: 3, at: try fleet.listener()) { _, _ in
                 "GET /render?ms=30&bytes=10 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -45,7 +45,7 @@ import Testing
     @Test func aCrashedWorkerComesBackAndALeasedOneIsNeverStopped() throws {
         let ports = try FreePorts.take(4)
         let options = "max: 2\n      idle: 200ms\n      backoff: { first: 50ms, most: 100ms }"
-        try Fleet.run(Self.configuration(options, ports, pool: "quarantine: { first: 50ms, most: 50ms }"), Fleet.Process.allCases) {
+        try Fleet.run(Self.configuration(options, ports, pool: "quarantine: { first: 50ms, most: 50ms }"), Fleet.Process.node) {
             fleet in
             // Runs longer than `idle`, and is not stopped.
             let long = try fleet.call()
@@ -61,7 +61,7 @@ import Testing
     /// Whoever dies: 8 workers, from nothing, under a crowd.
     @Test func allAreServedWhileTheScalerAndTheKeeperAreKilled() throws {
         let ports = try FreePorts.take(10)
-        try Fleet.run(Self.configuration("max: 8", ports), Fleet.Process.allCases) { fleet in
+        try Fleet.run(Self.configuration("max: 8", ports), Fleet.Process.node) { fleet in
             let crowd = Crowd(of: 60, rounds: 8, at: try fleet.listener()) { _, _ in "GET /render?ms=3&bytes=50 HTTP/1.1\r\nHost: x\r\n\r\n"
             }
             crowd.start()

@@ -109,7 +109,7 @@ import Testing
                   max: 1
             listeners: [{ name: http, address: "127.0.0.1:0", protocol: http, pool: pods }]
             """
-        try Fleet.run(configuration, Fleet.Process.allCases) { fleet in
+        try Fleet.run(configuration, Fleet.Process.node) { fleet in
             let worker = fleet.own(try TestWorker(http: { _, _ in Reply.ok("pod") }))
             try fleet.publish([Pod("a", at: worker.address)])
             try fleet.waitPool("pods", "both kinds") { $0.total == 2 && $0.free == 2 }

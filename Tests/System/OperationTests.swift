@@ -111,8 +111,8 @@ import Testing
     }
 
     @Test func everyProcessStopsOnSIGTERM() throws {
-        try Fleet.run(Setup.http(), Fleet.Process.allCases) { fleet in
-            for process in Fleet.Process.allCases {
+        try Fleet.run(Setup.http(), Fleet.Process.node) { fleet in
+            for process in Fleet.Process.node {
                 try fleet[process].signal(SIGTERM)
                 #expect(try fleet[process].waitForExit() == .status(0), "\(process)")
             }
@@ -251,8 +251,8 @@ import Testing
 
     @Test func theWatchdogIsFedByALoopThatTurns() throws {
         try Fleet.run(Setup.http(top: "dispatcher: { threads: 2 }"), []) { fleet in
-            for process in Fleet.Process.allCases { try fleet.launch(process, environment: ["WATCHDOG_USEC": "200000"]) }
-            for process in Fleet.Process.allCases {
+            for process in Fleet.Process.node { try fleet.launch(process, environment: ["WATCHDOG_USEC": "200000"]) }
+            for process in Fleet.Process.node {
                 try fleet[process].waitForNotification("READY=1")
                 for _ in 0..<3 { try fleet[process].waitForNotification("WATCHDOG=1") }
             }

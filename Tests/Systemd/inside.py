@@ -9,6 +9,7 @@ import pathlib
 import re
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -271,6 +272,54 @@ def the_publisher_hears_everybody_and_nobody_else_hears_them():
     ready()
 
 
+def asked_over_tls(path):
+    """Status and text at the External Metrics API's own address."""
+    context = ssl._create_unverified_context()
+    connection = http.client.HTTPSConnection("127.0.0.1", 9443, timeout=PATIENCE, context=context)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+@test
+def the_external_metrics_api_has_a_socket_of_its_own():
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=external-metrics",
+        "-keyout", "/etc/leasehold/external-metrics.key", "-out", "/etc/leasehold/external-metrics.crt")
+    run("chown", "leasehold-publisher", "/etc/leasehold/external-metrics.key")
+    run("systemctl", "stop", "leasehold.target")
+    configure(pools() + "publisher:\n  external-metrics:\n    certificate: external-metrics.crt\n    key: external-metrics.key\n"
+              "    request-header-ca: external-metrics.crt\n")
+    run("systemctl", "enable", "leasehold-publisher.socket", "leasehold-publisher-external-metrics.socket", unit("publisher"))
+    run("systemctl", "start", "leasehold.target")
+    assert asked_over_tls("/healthz") == (200, "ok")
+    status, text = asked_over_tls("/apis/external.metrics.k8s.io/v1beta1")
+    assert status == 401 and json.loads(text)["kind"] == "Status", (status, text)
+    assert published("/healthz") == (200, "ok\n")
+    # It outlives the process, as every listener does.
+    former = pid("publisher")
+    run("systemctl", "kill", "--signal=KILL", "--kill-who=main", unit("publisher"))
+    assert asked_over_tls("/healthz") == (200, "ok")
+    assert pid("publisher") != former
+    # Without the section the socket is one that nobody takes, which is said.
+    place = cursor()
+    configure(pools() + "publisher: {}\n")
+    run("systemctl", "restart", unit("publisher"), check=False)
+    said = until("the reason", lambda: journal(place, "MESSAGE_ID=" + message_id("unknownSocket")))
+    assert said[0]["LEASEHOLD_SOCKETS"] == "external-metrics", said
+    # The target first: what its own connections have left in the backlog of its vitals starts it again until that socket is gone.
+    run("systemctl", "stop", "leasehold.target")
+    run("systemctl", "disable", "leasehold-publisher.socket", "leasehold-publisher-external-metrics.socket", unit("publisher"))
+    run("systemctl", "stop", unit("publisher"), "leasehold-publisher.socket", "leasehold-publisher-external-metrics.socket")
+    run("systemctl", "reset-failed", unit("publisher"), check=False)
+    configure(pools())
+    run("systemctl", "start", "leasehold.target")
+    assert get()[0] == 200
+    ready()
+
+
 # --- Workers as units --------------------------------------------------------------------------------------------------------------
 def workers():
     text = run("systemctl", "list-units", "--plain", "--no-legend", "--state=active", "leasehold-worker@*").stdout
@@ -516,6 +565,43 @@ def recent_starts(daemon):
     return sum(1 for start in starts(daemon) if time.monotonic_ns() - start < 10_000_000_000)
 
 
+CHAOS_SOCKETS = {"tcp": 8091, "tcp-scarce": 8092}
+
+
+@test
+def struck_at_random_nothing_is_lost_under_systemd_either():
+    """The chaos run of Tests/ChaosKit with its counts, on the installed units: systemctl kill -s KILL, TERM, STOP and systemctl restart."""
+    names = [f"leasehold-dispatcher-{name}.socket" for name in CHAOS_SOCKETS]
+    doors = ["leasehold-publisher.socket", "leasehold-asset-cache.socket"]
+    run("systemctl", "stop", "leasehold.target")
+    for (name, port), file in zip(CHAOS_SOCKETS.items(), names):
+        pathlib.Path("/run/systemd/system", file).write_text(
+            f"[Unit]\nPartOf=leasehold.target\n[Socket]\nListenStream=127.0.0.1:{port}\nFileDescriptorName={name}\n"
+            "Service=leasehold-dispatcher.service\nBacklog=4096\nReceiveBuffer=64K\nNoDelay=yes\nTriggerLimitIntervalSec=0\n")
+    run("systemctl", "daemon-reload")
+    run("systemctl", "start", *names, *doors)
+    seed = os.environ.get("LEASEHOLD_SEED") or str(int.from_bytes(os.urandom(3), "big"))
+    kills = os.environ.get("LEASEHOLD_KILLS") or "16"
+    try:
+        said = run("/machine/chaos", "--systemd", "--rounds", "1", "--seed", seed, "--kills", kills, "--both", "0", "--size", "0.4",
+                   "--seconds", "3", "--quiet", check=False, timeout=240)
+        for line in said.stdout.splitlines():
+            if line.startswith("| ") and " -9" in line or "compared" in line or "ause" in line or "dispatcher USR2" in line:
+                figure(line)
+        assert said.returncode == 0, f"LEASEHOLD_SEED={seed} LEASEHOLD_KILLS={kills}\n{said.stdout[-8000:]}"
+    finally:
+        run("systemctl", "stop", "leasehold.target", *names, *doors, timeout=60)
+        for file in names:
+            pathlib.Path("/run/systemd/system", file).unlink()
+        run("systemctl", "daemon-reload")
+        for manifest in ("wide.yaml", "scarce.yaml"):
+            pathlib.Path("/etc/leasehold/endpoints.d", manifest).unlink(missing_ok=True)
+        configure(pools())
+        run("systemctl", "start", "leasehold.target")
+    assert get()[0] == 200
+    ready()
+
+
 # --- Memory ------------------------------------------------------------------------------------------------------------------------
 @test
 def what_each_process_has_to_itself_is_small():
@@ -604,5 +690,5 @@ def main(chosen):
 
 
 if __name__ == "__main__":
-    signal.alarm(280)
+    signal.alarm(int(os.environ["SECONDS_AT_MOST"]))
     sys.exit(main(sys.argv[1:]))

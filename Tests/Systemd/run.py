@@ -4,7 +4,7 @@
     Tests/Systemd/run.py BUILD-DIRECTORY [--package FILE.deb] [--seconds N] [WORDS-OF-A-TEST ...]
 
 Without root, systemd or namespaces it says which tests are skipped and why, and exits with 0. Everything is over after --seconds
-(default 300), whatever hangs; the machine leaves nothing behind (the last test looks).
+(default 360), whatever hangs; the machine leaves nothing behind (the last test looks).
 """
 import argparse
 import importlib.machinery
@@ -61,7 +61,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("build")
     options.add_argument("--package")
-    options.add_argument("--seconds", type=int, default=300)
+    options.add_argument("--seconds", type=int, default=360)
     options.add_argument("words", nargs="*")
     chosen = options.parse_intermixed_args()
     began = time.monotonic()
@@ -104,6 +104,8 @@ def main():
             print(f"ok    systemd is up after {time.monotonic() - began:.1f} s", flush=True)
             with open(package, "rb") as file:
                 enter(init, "sh", "-c", "mkdir -p /machine && cat > /machine/leasehold.deb", stdin=file, check=True)
+            with open(pathlib.Path(chosen.build) / "chaos", "rb") as file:
+                enter(init, "sh", "-c", "cat > /machine/chaos && chmod 755 /machine/chaos", stdin=file, check=True)
             installed = enter(init, "dpkg", "--no-triggers", "--install", "/machine/leasehold.deb", text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             if installed.returncode != 0:
                 print(f"FAIL  the package does not install:\n{installed.stdout}")
@@ -115,7 +117,7 @@ def main():
             tree = subprocess.run(["tar", "-C", ROOT, "--null", "-T", "-", "-c"], input=files, stdout=subprocess.PIPE, check=True).stdout
             enter(init, "sh", "-c", "mkdir -p /machine/sources && tar -C /machine/sources -x", input=tree, check=True)
             status = enter(
-                init, "env", "SOURCES=/machine/sources", "PYTHONDONTWRITEBYTECODE=1", "python3", "/machine/sources/Tests/Systemd/inside.py",
+                init, "env", "SOURCES=/machine/sources", f"SECONDS_AT_MOST={chosen.seconds - 20}", "PYTHONDONTWRITEBYTECODE=1", "python3", "/machine/sources/Tests/Systemd/inside.py",
                 *chosen.words).returncode
         finally:
             # By its own number; what is in the machine dies with it.

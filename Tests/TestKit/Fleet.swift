@@ -13,8 +13,12 @@ public final class Fleet: @unchecked Sendable {
         case poolKeeper = "pool-keeper"
         case dispatcher
         case scaler
+        case publisher
+        case assetCache = "asset-cache"
 
         public static let core: [Process] = [.watcher, .poolKeeper, .dispatcher]
+        /// Those that need no section of their own in the configuration.
+        public static let node: [Process] = core + [.scaler]
     }
 
     /// `/tmp/lh.XXXXXX`
@@ -25,19 +29,24 @@ public final class Fleet: @unchecked Sendable {
     private var workers: [TestWorker] = []
     private var starts = 0
 
-    public var configurationPath: String { directory + "/leasehold.yaml" }
-    public var runtimeDirectory: String { directory + "/run" }
-    public var stateDirectory: String { directory + "/state" }
-    public var endpointsDirectory: String { directory + "/endpoints.d" }
+    public var configurationPath: String { isInstalled ? "/etc/leasehold/leasehold.yaml" : directory + "/leasehold.yaml" }
+    public var runtimeDirectory: String { isInstalled ? "/run/leasehold" : directory + "/run" }
+    public var stateDirectory: String { isInstalled ? "/var/lib/leasehold" : directory + "/state" }
+    public var endpointsDirectory: String { isInstalled ? "/etc/leasehold/endpoints.d" : directory + "/endpoints.d" }
+    /// On the file system of the endpoints' directory, for `rename`.
+    private var stagingDirectory: String { isInstalled ? "/etc/leasehold/staging" : directory + "/staging" }
+    /// The package is installed here and systemd runs it: only the places are the fleet's.
+    public let isInstalled: Bool
 
     /// Writes the configuration: the directories are added to what is given, and a directory of endpoints where it needs a source and names none.
-    public init(_ configuration: String) throws {
+    public init(_ configuration: String, isInstalled: Bool = false) throws {
+        self.isInstalled = isInstalled
         var template = Array("/tmp/lh.XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw TestFailure("mkdtemp: errno \(errno)") }
         directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         group = try Launch.Guard(directory: directory)
-        for path in [runtimeDirectory, stateDirectory, endpointsDirectory, directory + "/staging"] {
-            guard mkdir(path, 0o755) == 0 else { throw TestFailure("mkdir \(path): errno \(errno)") }
+        for path in [runtimeDirectory, stateDirectory, endpointsDirectory, stagingDirectory] {
+            guard mkdir(path, 0o755) == 0 || isInstalled && errno == EEXIST else { throw TestFailure("mkdir \(path): errno \(errno)") }
         }
         try configure(configuration)
     }
@@ -66,6 +75,7 @@ public final class Fleet: @unchecked Sendable {
             state-directory: \(stateDirectory)
 
             """
+        if isInstalled { return try write("source: { directory: \(endpointsDirectory) }\n" + configuration, to: configurationPath) }
         let needsSource = configuration.contains("service:") && !configuration.contains("source:")
         let source = needsSource ? "source: { directory: \(endpointsDirectory) }\n" : ""
         try write(directories + source + configuration, to: configurationPath)
@@ -363,8 +373,8 @@ public final class Fleet: @unchecked Sendable {
 
     /// Puts a file into the endpoints' directory in one step: written elsewhere, then renamed.
     public func publish(_ text: String, as file: String = "endpoints.yaml") throws {
-        try write(text, to: "\(directory)/staging/\(file)")
-        guard rename("\(directory)/staging/\(file)", "\(endpointsDirectory)/\(file)") == 0 else {
+        try write(text, to: "\(stagingDirectory)/\(file)")
+        guard rename("\(stagingDirectory)/\(file)", "\(endpointsDirectory)/\(file)") == 0 else {
             throw TestFailure("rename \(file): errno \(errno)")
         }
     }

@@ -238,6 +238,9 @@ extension Configuration {
             bound.append(("listeners[\(i)].address", "listener \(listener.name)", listener.address, listener.dualStack))
         }
         if let publisher { bound.append(("publisher.address", "the publisher", publisher.address, false)) }
+        if let external = publisher?.externalMetrics {
+            bound.append(("publisher.external-metrics.address", "the External Metrics API", external.address, false))
+        }
         if let assetCache {
             bound.append(("asset-cache.address", "the asset cache", assetCache.address, false))
             for (i, reverse) in assetCache.reverse.enumerated() where reading.isGiven("asset-cache.reverse[\(i)].address") {

@@ -3,12 +3,16 @@ import Model
 /// What tells the outside what is going on.
 public struct PublisherConfiguration: Hashable, Sendable {
     public var address = ListenAddress.ip(.loopback(port: 9808))
+    /// Names by which it may be asked there, beside addresses and localhost; in lower case.
+    public var hosts: [String] = []
     /// Nil is plain HTTP.
     public var tls: CertificateConfiguration?
     /// From SIGTERM to the end of answers that are still being written.
     public var drain = Duration.seconds(5)
     /// Nil sends no traces.
     public var trace: TraceConfiguration?
+    /// Nil: autoscalers of Kubernetes cannot ask.
+    public var externalMetrics: ExternalMetricsConfiguration?
 
     public init() {}
 }
@@ -19,6 +23,20 @@ public struct CertificateConfiguration: Hashable, Sendable {
     public var certificate = ""
     /// Absolute.
     public var key = ""
+
+    public init() {}
+}
+
+/// The External Metrics API, behind Kubernetes' aggregator.
+public struct ExternalMetricsConfiguration: Hashable, Sendable {
+    public var address = ListenAddress.ip(.loopback(port: 9443))
+    public var serving = CertificateConfiguration()
+    /// Certificates of the authority that signs the aggregator's, PEM. Absolute.
+    public var requestHeaderAuthority = ""
+    /// Common names that may speak for others; none: every name of the authority.
+    public var allowedNames = ["front-proxy-client"]
+    /// What is known of a pool is told for so long after it was true.
+    public var maxAge = Duration.seconds(300)
 
     public init() {}
 }
@@ -39,12 +57,17 @@ extension PublisherConfiguration {
             "address", \.address, .address, traits: .restart,
             "Where /metrics, /healthz, /livez, /readyz, /statusz and the status page are served; under systemd the socket unit's FileDescriptorName=publisher."
         )
+        keys.value(
+            "hosts", \.hosts, .list(of: .hostName), traits: .restart,
+            "Names by which it may be asked there, beside addresses and localhost; on loopback, or with any name here, others get 421.")
         keys.optionalSection(
             "tls", \.tls, CertificateConfiguration.schema, traits: .restart, "Serves HTTPS there; without it, plain HTTP.")
         keys.value(
             "drain", \.drain, .duration(atLeast: .zero, atMost: .seconds(600)), "From SIGTERM to the end of answers that are still being written.")
         keys.optionalSection("trace", \.trace, TraceConfiguration.schema, traits: .restart, "Sends the spans of jobs to a collector of OpenTelemetry.")
-        keys.refused("external-metrics", remedy: "use /metrics with an adapter; the External Metrics API is not part of this version")
+        keys.optionalSection(
+            "external-metrics", \.externalMetrics, ExternalMetricsConfiguration.schema, traits: .restart,
+            "Serves the External Metrics API to Kubernetes' aggregator, for HorizontalPodAutoscalers.")
         keys.refused("keda", remedy: "use KEDA's Prometheus scaler with /metrics; the external scaler is not part of this version")
     }
 }
@@ -56,6 +79,29 @@ extension CertificateConfiguration {
             "The certificate with its chain, PEM; read again when it changes.")
         keys.value(
             "key", \.key, .path(), traits: [.required, .restart], example: "/etc/leasehold/tls.key", "Its private key, PEM; read again when it changes.")
+    }
+}
+
+extension ExternalMetricsConfiguration {
+    static let schema = Section(initial: ExternalMetricsConfiguration()) { keys in
+        keys.value(
+            "address", \.address, .address, traits: .restart,
+            "Where it is served, over HTTPS; under systemd the socket unit's FileDescriptorName=external-metrics.")
+        keys.value(
+            "certificate", \.serving.certificate, .path(), traits: [.required, .restart], example: "/etc/leasehold/external-metrics.crt",
+            "The certificate with its chain, PEM, for the name that the aggregator calls (SERVICE.NAMESPACE.svc); read again when it changes.")
+        keys.value(
+            "key", \.serving.key, .path(), traits: [.required, .restart], example: "/etc/leasehold/external-metrics.key",
+            "Its private key, PEM; read again when it changes.")
+        keys.value(
+            "request-header-ca", \.requestHeaderAuthority, .path(), traits: [.required, .restart], example: "/etc/leasehold/request-header-ca.crt",
+            "The authority that signs the aggregator's client certificate, PEM; read again when it changes.")
+        keys.value(
+            "allowed-names", \.allowedNames, .list(of: .text), traits: .restart,
+            "Common names of client certificates that may say for whom they ask (X-Remote-User); [] is every name of that authority.")
+        keys.value(
+            "max-age", \.maxAge, .duration(atLeast: .zero, atMost: .seconds(86_400)), traits: .restart,
+            "How long the last known numbers are told while the pool-keeper does not tell them; then 503, at which an autoscaler leaves everything as it is.")
     }
 }
 
