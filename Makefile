@@ -92,7 +92,7 @@ bench-cache: ## measure the asset cache beside nginx and Varnish: table here, JS
 	@scripts/bootstrap bench-cache
 	swift build -c release --product leasehold-asset-cache
 	@mkdir -p bench-results
-	python3 Benchmarks/bench-cache.py --objects 1000000 --json bench-results/cache.json $(BENCH_FLAGS)
+	python3 Benchmarks/bench-cache.py --objects 1000000 --profile --json bench-results/cache.json $(BENCH_FLAGS)
 
 docs: ## rewrite the tables of keys and of metrics in docs/ from the code
 	LEASEHOLD_RECORD=1 swift test --filter 'ConfigurationReference|MetricReference'

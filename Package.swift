@@ -35,6 +35,11 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: ["FullFoundation"]),  // the publisher
         .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),  // the publisher: client certificates
         .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),  // the same: what certificates are made of
+        // The publisher, for KEDA. Without a plug-in: what is generated is committed (scripts/generate-protobuf).
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),  // the asset cache: digests and signatures
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),  // the asset cache: its index
     ],
@@ -84,7 +89,10 @@ let package = Package(
             "PublisherCore", "EventLoops", "ServiceKit", arguments, nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
             .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "X509", package: "swift-certificates"), .product(name: "SwiftASN1", package: "swift-asn1"),
-        ]),
+            .product(name: "GRPCCore", package: "grpc-swift-2"), .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
+            .product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport"),
+            .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+        ], exclude: ["Keda/externalscaler.proto"]),
         .executableTarget(name: "leasehold", dependencies: ["ServiceKit", arguments]),  // the operator's command
 
         // Measurements: nanoseconds and allocations of the machines, for `make bench`.

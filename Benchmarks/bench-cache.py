@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The asset cache beside nginx's proxy_cache and Varnish, in one run on one machine: hits per second and CPU per hit, for three sizes.
 
-    bench-cache.py [--seconds N] [--connections N] [--objects N] [--json FILE]
+    bench-cache.py [--seconds N] [--connections N] [--objects N] [--profile] [--json FILE]
 
 Every cache is asked as a reverse proxy of the same origin, with one worker for each processor (nginx, ours) or its own defaults (Varnish).
+Then what a miss costs beside the origin's own work, each URL asked once. `--profile` says where the CPU of a small hit goes, by perf.
 `--objects 1000000` also measures the restart of a store with so many small objects, and the memory of the process then.
 LEASEHOLD_BIN says where the built executables are (release).
 """
@@ -140,6 +141,69 @@ def load(number, size, seconds, connections):
     return requests, rate
 
 
+MISSES = """
+local n = {start}
+function request()
+  n = n + 1
+  return wrk.format("GET", "/2048?" .. n)
+end
+"""
+
+
+def misses(home, number, start, seconds):
+    """Every URL once, over 8 connections: requests, rate, and the middle of the latencies in ms."""
+    script = home / "miss.lua"
+    script.write_text(MISSES.format(start=start))
+    out = subprocess.run(
+        ["wrk", "-t", "1", "-c", "8", "-d", f"{seconds}s", "--latency", "-s", str(script), f"http://127.0.0.1:{number}/"], capture_output=True,
+        text=True, timeout=seconds + 60).stdout
+    if "Non-2xx" in out:
+        raise SystemExit(out)
+    middle = re.search(r"50%\s+([\d.]+)(us|ms|s)", out)
+    return (int(re.search(r"(\d+) requests in", out).group(1)), float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
+            float(middle.group(1)) * {"us": 0.001, "ms": 1, "s": 1000}[middle.group(2)])
+
+
+# What a function belongs to, by its name; the first that fits.
+PARTS = [
+    ("system calls and network (kernel)", r"^\[k\]"),
+    ("SwiftNIO's HTTP parser and encoder", r"NIOHTTP1|llhttp|c_nio_llhttp"),
+    ("SwiftNIO's loops, sockets, pipelines", r"\$s\d*NIO|NIOCore|NIOPosix|NIOConcurrency|_NIO|CNIO"),
+    ("Swift's runtime: counts, casts, metadata", r"^\[\.\] (_?swift_|\$ss|swift::|_ZN5swift|__swift|\$sS)"),
+    ("memory", r"^\[\.\] (_?_?libc_)?(malloc|free|calloc|realloc|_int_|cfree|mem(cpy|move|set)|__mem)"),
+    ("the cache itself", r"AssetCore|leasehold|ServiceKit|5Model|4Wire"),
+]
+
+
+def profile(pid, number, seconds, home):
+    """µs of CPU per hit of 2 KiB, by part; nothing where perf is missing or not allowed."""
+    data = home / "perf.data"
+    recorder = subprocess.Popen(
+        ["perf", "record", "-q", "-F", "1999", "-o", str(data), "-p", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    before = cpu(pid)
+    requests, _ = load(number, SIZES["2 KiB"], seconds, 64)
+    used = (cpu(pid) - before) / requests * 1e6
+    recorder.send_signal(signal.SIGINT)
+    recorder.wait(60)
+    text = subprocess.run(["perf", "report", "-i", str(data), "--stdio", "--sort", "symbol", "-g", "none"], capture_output=True, text=True).stdout
+    shares, rest = {name: 0.0 for name, _ in PARTS}, 0.0
+    for line in text.splitlines():
+        found = re.match(r"\s*([\d.]+)%\s+(\[.\].*)", line)
+        if not found:
+            continue
+        share, symbol = float(found.group(1)), found.group(2).strip()
+        part = next((name for name, pattern in PARTS if re.search(pattern, symbol)), None)
+        if part:
+            shares[part] += share
+        else:
+            rest += share
+    if not sum(shares.values()):
+        return None
+    shares["other"] = rest
+    whole = sum(shares.values())
+    return {"cpu": used, "parts": {name: used * share / whole for name, share in shares.items()}}
+
+
 def restart(home, count):
     """A store with so many objects, made by writing its index: from the start of its process to the first hit."""
     import base64
@@ -205,6 +269,7 @@ def main():
     options.add_argument("--connections", type=int, default=64)
     options.add_argument("--objects", type=int, default=0)
     options.add_argument("--only", default="")
+    options.add_argument("--profile", action="store_true")
     options.add_argument("--json")
     given = options.parse_args()
     home = pathlib.Path(tempfile.mkdtemp(prefix="bench-cache-", dir=ROOT / ".build"))
@@ -241,6 +306,26 @@ def main():
             base = row.get("nginx", {}).get("rate")
             print(f"{label:10}" + "".join(
                 f"{v['rate']:>10.0f}/s {v['cpu']:>6.1f} µs {v['rate'] / base if base else 0:>6.2f}×" for v in row.values()))
+        start = 0
+        row = results["misses"] = {}
+        targets = [("origin", origin, None)] + [(name, number, process.pid) for name, (number, process) in peers.items()]
+        for _ in range(2):
+            for name, number, pid in targets:
+                before = cpu(pid) if pid else 0
+                requests, rate, middle = misses(home, number, start, given.seconds)
+                start += 10_000_000
+                used = (cpu(pid) - before) / requests * 1e6 if pid else 0
+                best = row.setdefault(name, {"rate": 0, "cpu": 1e9, "latency": 1e9})
+                best.update(rate=max(best["rate"], rate), cpu=min(best["cpu"], used), latency=min(best["latency"], middle))
+        for name, value in row.items():
+            print(f"miss of 2 KiB, {name}: {value['rate']:.0f}/s, {value['cpu']:.0f} µs, half within {value['latency']:.1f} ms")
+        if given.profile and "leasehold" in peers and shutil.which("perf"):
+            number, process = peers["leasehold"]
+            results["profile"] = profile(process.pid, number, given.seconds, home)
+            if results["profile"]:
+                print(f"a hit of 2 KiB, {results['profile']['cpu']:.1f} µs:")
+                for name, used in results["profile"]["parts"].items():
+                    print(f"  {name:45}{used:>6.1f} µs")
         if given.objects:
             results["restart"] = restart(home, given.objects)
             print(f"restart with {given.objects} objects: {results['restart']['seconds']:.2f} s, {results['restart']['memoryMiB']:.0f} MiB")

@@ -61,6 +61,8 @@ extension Keeper {
         public static let affinities = 10_000
         /// Tickets that wait for one endpoint by their affinity; the next one takes any.
         public static let affinityWaits = 64
+        /// Seats of dispatchers that decisions name.
+        public static let seats = 1_000
     }
 }
 

@@ -5,8 +5,8 @@ public struct Decision: Sendable, Hashable {
     public var at: Instant
     public var pool: PoolID
     public var ticket: TicketID
-    /// The dispatcher whose job it is; ``TicketID`` is unique within it.
-    public var instance: InstanceID
+    /// Whose job it is: the number of the dispatcher's seat, in which ``TicketID`` is unique, also when one process follows another.
+    public var seat: UInt16
     public var caller: ConnectionID
     public var urgency: Urgency
     /// The number of its tenant in its pool's policy at that time.
@@ -17,7 +17,8 @@ public struct Decision: Sendable, Hashable {
         /// It has to wait: for this, with so many waiting then, itself included. A job that comes back after a failed dial waits again.
         case waits(Obstacle, passed: PassedOver, queued: UInt32, isRequeued: Bool)
         case granted(LeaseID, EndpointID, heldNanoseconds: Int64)
-        case refused(Reason, heldNanoseconds: Int64)
+        /// `position`: its place in line, 1 for the next, 0 for one that was not in line; with so many that waited, itself included.
+        case refused(Reason, heldNanoseconds: Int64, position: UInt32, queued: UInt32)
         /// The caller left, or nobody went on with it.
         case gone(heldNanoseconds: Int64)
         case ended(LeaseID, EndpointID, Notice.LeaseEnd, lastedNanoseconds: Int64)
@@ -67,11 +68,16 @@ public struct Decision: Sendable, Hashable {
     }
 }
 
-/// The newest decisions, in a memory of fixed size: O(1) for each, no allocation once it is full.
+/// The newest decisions, in a memory of fixed size: O(1) for each, no allocation once it is full. Beside them, the names of as many endpoints
+/// that have left since: who served a job is asked for when its worker has long gone.
 struct DecisionRing: Sendable {
     private var slots: ContiguousArray<Decision> = []
     private let capacity: Int
     private var next = 0
+    private var names: [EndpointID: String] = [:]
+    /// Longest gone first, from `nextGone` on.
+    private var gone: ContiguousArray<EndpointID> = []
+    private var nextGone = 0
     /// Decisions ever noted.
     private(set) var count: UInt64 = 0
 
@@ -84,6 +90,18 @@ struct DecisionRing: Sendable {
         slots[next] = decision
         next = next + 1 == capacity ? 0 : next + 1
     }
+
+    /// The last words of an endpoint.
+    mutating func remember(_ id: EndpointID, _ name: String) {
+        // One that only a lease told of has no name.
+        guard !name.isEmpty, names.updateValue(name, forKey: id) == nil else { return }
+        if gone.count < capacity { return gone.append(id) }
+        names[gone[nextGone]] = nil
+        gone[nextGone] = id
+        nextGone = nextGone + 1 == capacity ? 0 : nextGone + 1
+    }
+
+    func formerName(of id: EndpointID) -> String? { names[id] }
 
     /// Those after the first `number`, oldest first, each with its number; O(n).
     func since(_ number: UInt64) -> [(number: UInt64, decision: Decision)] {

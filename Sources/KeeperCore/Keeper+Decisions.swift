@@ -7,11 +7,34 @@ extension Keeper {
     /// The newest decisions after the first `number` ever made, oldest first; O(n) in ``Parameters/decisions``.
     public func decisions(since number: UInt64 = 0) -> [(number: UInt64, decision: Decision)] { ring.since(number) }
 
+    /// Of this start: decisions are counted anew with each.
+    public var epoch: UInt64 { parameters.epoch }
+
     /// The name of a tenant in a pool as it is configured now.
     public func tenantName(_ number: UInt16, in pool: PoolID) -> String {
         let p = poolSlots[UInt64(pool.rawValue)]
         guard p != .null, Int(number) < pools[p].queue.shares.count else { return "" }
         return pools[p].queue.shares[Int(number)].name
+    }
+
+    /// The seat with that number in a decision.
+    public func seatName(_ number: UInt16) -> String { Int(number) < seats.count ? seats[Int(number)] : "" }
+
+    /// What people call an endpoint, also one that left lately; nil where that is not known any more. O(1).
+    public func endpointName(_ id: EndpointID) -> String? {
+        if let e = endpointSlots[id], endpoints[e].firstMember != .null {
+            let label = descriptions[Int(endpoints[e].firstMember)].label
+            if !label.isEmpty { return label }
+        }
+        return ring.formerName(of: id)
+    }
+
+    /// The number of a seat, the same for all who sit there one after the other. Of more than ``Limits/seats`` the others have no name.
+    mutating func seatNumber(_ seat: String) -> UInt16 {
+        if let known = seats.firstIndex(of: seat) { return UInt16(truncatingIfNeeded: known) }
+        guard seats.count < Limits.seats else { return .max }
+        seats.append(seat)
+        return UInt16(truncatingIfNeeded: seats.count - 1)
     }
 
     mutating func noteWaiting(_ t: Slot, at now: Instant) {
@@ -42,9 +65,14 @@ extension Keeper {
     mutating func note(_ event: Decision.Event, _ job: JobPlace, _ p: Slot, _ d: Slot, share: UInt16, at now: Instant) {
         ring.note(
             Decision(
-                at: now, pool: pools[p].policy.id, ticket: job.ticket, instance: dispatchers[d].instance, caller: job.caller,
+                at: now, pool: pools[p].policy.id, ticket: job.ticket, seat: dispatchers[d].seatNumber, caller: job.caller,
                 urgency: job.urgency, tenant: share, event: event))
     }
+}
+
+extension Endpoint {
+    /// Its name, or where it has none its UID.
+    var label: String { name.isEmpty ? uid : name }
 }
 
 extension JobPlace {

@@ -40,6 +40,7 @@ extension Keeper {
 
     mutating func addDispatcher(_ record: DispatcherRecord) -> Slot {
         let d = dispatchers.insert(record)
+        dispatchers[d].seatNumber = seatNumber(record.seat)
         dispatcherOrder.append(d)
         return d
     }
@@ -91,11 +92,7 @@ extension Keeper {
         linkSlots.remove(link.rawValue)
         dispatchers[d].link = nil
         dispatchers[d].phase = .away
-        var t = dispatchers[d].tickets.head
-        while t != .null {
-            suspend(t, at: now)
-            t = tickets.ownerLinks[Int(t)].next
-        }
+        for t in dispatchers[d].ticketSlots.slots { suspend(t, at: now) }
     }
 
     /// The peer's fault: its link ends, with a reason. What it holds stays as after any end of a link.
@@ -171,7 +168,7 @@ extension Keeper {
             if leases[l].told == 0 { actions.append(.rosterChanged) }
             close(l, leases[l].told == 0 ? .holderDied : .unaccounted, at: now, &actions)
         }
-        for t in dispatchers[d].tickets.slots(tickets.ownerLinks) {
+        for t in toldTickets(d) {
             if tickets[t].told == assertion {
                 resume(t, at: now, &actions)
             } else {

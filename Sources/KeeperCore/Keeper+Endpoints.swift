@@ -187,6 +187,7 @@ extension Keeper {
                 pools[members[m].pool].members.remove(m, &poolLinks)
                 lost.append(members[m].address)
                 if let alternate = members[m].alternate { lost.append(alternate) }
+                ring.remember(endpoints[e].id, descriptions[Int(m)].label)
                 members.remove(m)
             } else {
                 previous = m

@@ -45,7 +45,7 @@ extension Keeper {
                 precondition(dispatcher.phase != .dead || lease.isEscrowed || lease.job != nil, "a dead process holds what only it knew of")
                 leaseCount += 1
             }
-            for t in dispatcher.tickets.slots(tickets.ownerLinks) {
+            for t in dispatcher.ticketSlots.slots {
                 precondition(
                     tickets[t].dispatcher == d && dispatcher.ticketSlots[tickets[t].id.rawValue] == t, "a ticket is not found by its id")
                 precondition(tickets[t].place == .suspended || dispatcher.phase == .up, "a ticket waits for a dispatcher that is not up")

@@ -71,7 +71,7 @@ extension Keeper {
         pools[p].queue.setTimes(pools[p].times, tickets, at: now)
         let numbers = names.map { UInt16(truncatingIfNeeded: pools[p].queue.share(named: $0)) }
         for d in dispatcherOrder {
-            for t in dispatchers[d].tickets.slots(tickets.ownerLinks) where tickets[t].pool == p {
+            for t in toldTickets(d) where tickets[t].pool == p {
                 tickets[t].share = numbers[Int(tickets[t].share)]
                 pools[p].queue.countTicket(Int(tickets[t].share), by: 1)
             }

@@ -13,7 +13,7 @@ extension Keeper {
         var bytes: UInt64 = 0
         var leased = tenants
         for d in dispatcherOrder {
-            for t in dispatchers[d].tickets.slots(tickets.ownerLinks) where tickets[t].pool == p {
+            for t in dispatchers[d].ticketSlots.slots where tickets[t].pool == p {
                 tenants[Int(tickets[t].share)] += 1
                 urgencies[Int(tickets[t].urgency.rawValue)] += 1
                 bytes += UInt64(tickets[t].bytes)

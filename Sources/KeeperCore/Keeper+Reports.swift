@@ -167,8 +167,10 @@ extension Keeper {
         let p = poolSlots[UInt64(pool.rawValue)]
         guard p != .null else { return [] }
         let waiting = inOrder(p, at: now)
-        let suspended = dispatcherOrder.flatMap { dispatchers[$0].tickets.slots(tickets.ownerLinks) }
-            .filter { tickets[$0].pool == p && tickets[$0].place == .suspended }
+        let suspended = dispatcherOrder.flatMap { d in
+            dispatchers[d].ticketSlots.slots.filter { tickets[$0].pool == p && tickets[$0].place == .suspended }
+                .sorted { tickets[$0].sequence < tickets[$1].sequence }
+        }
         return (waiting + suspended).map { t in
             let ticket = tickets[t]
             let deadline = ticket.arrival.advanced(by: pools[p].budget(own: ticket.budget))

@@ -20,7 +20,7 @@ extension Keeper {
         // One that dies while it adopts leaves what it has inherited to the next, but not for longer.
         if dispatchers[d].adoptUntil == .never { dispatchers[d].adoptUntil = now + parameters.adoptWithin }
         for l in dispatchers[d].leases.slots(leaseLinks) where !leases[l].isEscrowed && !mayBeUnread(l) { close(l, .holderDied, at: now, &actions) }
-        if dispatchers[d].tickets.head != .null, dispatchers[d].adoptUntil > now { actions.append(.watchCallers(instance)) }
+        if dispatchers[d].ticketSlots.count > 0, dispatchers[d].adoptUntil > now { actions.append(.watchCallers(instance)) }
         dispatcherTimer(d, at: now, &actions)
     }
 
@@ -57,7 +57,7 @@ extension Keeper {
         let isDead = dispatchers[d].phase == .dead
         actions.append(.rosterChanged)
         for l in dispatchers[d].leases.slots(leaseLinks) where isDead || leases[l].told == 0 { close(l, .holderDied, at: now, &actions) }
-        for t in dispatchers[d].tickets.slots(tickets.ownerLinks) where isDead || tickets[t].told == 0 {
+        for t in toldTickets(d) where isDead || tickets[t].told == 0 {
             gone(t, at: now, &actions)
         }
         if isDead { actions.append(.dropEscrow(dispatchers[d].instance)) }
@@ -81,9 +81,7 @@ extension Keeper {
             leases[l].told = 0
             if mayBeUnread(l), let job = leases[l].job { dispatchers[heir].unread[job.ticket] = leases[l].id }
         }
-        for t in dispatchers[dead].tickets.slots(tickets.ownerLinks) {
-            dispatchers[dead].tickets.remove(t, &tickets.ownerLinks)
-            dispatchers[heir].tickets.append(t, &tickets.ownerLinks)
+        for t in dispatchers[dead].ticketSlots.slots {
             tickets[t].dispatcher = heir
             tickets[t].told = 0
         }
@@ -130,7 +128,7 @@ extension Keeper {
     public func waiting(of instance: InstanceID) -> [(ticket: TicketID, caller: ConnectionID)] {
         let d = dispatcher(instance)
         guard d != .null else { return [] }
-        return dispatchers[d].tickets.slots(tickets.ownerLinks).map { (tickets[$0].id, tickets[$0].connection) }
+        return toldTickets(d).map { (tickets[$0].id, tickets[$0].connection) }
     }
 
     /// Whose job has the lease; empty for the default tenant, and for one that is over. O(1).

@@ -42,7 +42,7 @@ extension Keeper {
             let job = JobPlace(ticket: ticket.id, arrival: arrival, caller: ticket.connection, urgency: ticket.urgency)
             return refuse(job, p, reason, share, d, at: now, &actions)
         }
-        guard let t = fileTicket(ticket, p, d, arrival, ownBudget, at: now, &actions) else { return }
+        guard let t = fileTicket(ticket, share, p, d, arrival, ownBudget, at: now, &actions) else { return }
         enqueue(t, at: now)
         noteWaiting(t, at: now)
     }
@@ -85,7 +85,7 @@ extension Keeper {
                 arrival = min(arrival, leases[l].job?.arrival ?? arrival)
                 close(l, .released(.unused), at: now, &actions)
             }
-            _ = fileTicket(ticket, p, d, arrival, ownBudget, at: now, &actions)
+            _ = fileTicket(ticket, pools[p].queue.share(named: ticket.tenant), p, d, arrival, ownBudget, at: now, &actions)
             return
         }
         guard tickets[known].told != dispatchers[d].assertion, tickets[known].pool == p else {
@@ -100,14 +100,14 @@ extension Keeper {
 
     /// A new record, suspended; nil when the dispatcher has been closed for having too many.
     private mutating func fileTicket(
-        _ ticket: Ticket, _ p: Slot, _ d: Slot, _ arrival: Instant, _ ownBudget: Int64, at now: Instant, _ actions: inout [Action]
+        _ ticket: Ticket, _ share: Int, _ p: Slot, _ d: Slot, _ arrival: Instant, _ ownBudget: Int64, at now: Instant,
+        _ actions: inout [Action]
     ) -> Slot? {
         guard dispatchers[d].ticketSlots.count < Limits.ticketsPerDispatcher else {
             fault(d, .tooManyTickets, at: now, &actions)
             return nil
         }
         sequence += 1
-        let share = pools[p].queue.share(named: ticket.tenant)
         let t = tickets.insert(
             TicketRecord(
                 id: ticket.id, connection: ticket.connection, arrival: arrival, sequence: sequence, budget: ownBudget, pool: p, dispatcher: d,
@@ -115,9 +115,13 @@ extension Keeper {
                 share: UInt16(truncatingIfNeeded: share), told: dispatchers[d].assertion, bytes: ticket.bytes))
         if !ticket.affinity.isEmpty { tickets.affinities[t] = TicketAffinity(hash: affinityHash(ticket, share, p)) }
         dispatchers[d].ticketSlots.insert(ticket.id.rawValue, t)
-        dispatchers[d].tickets.append(t, &tickets.ownerLinks)
         count(t, by: 1)
         return t
+    }
+
+    /// A dispatcher's tickets, oldest told first; O(n log n).
+    func toldTickets(_ d: Slot) -> [Slot] {
+        dispatchers[d].ticketSlots.slots.sorted { tickets[$0].sequence < tickets[$1].sequence }
     }
 
     /// Counts a ticket in or out.
@@ -150,7 +154,6 @@ extension Keeper {
         let (d, id) = (tickets[t].dispatcher, tickets[t].id)
         suspend(t, at: now)
         dispatchers[d].ticketSlots.remove(id.rawValue)
-        dispatchers[d].tickets.remove(t, &tickets.ownerLinks)
         count(t, by: .max)  // one less, modulo 2³²
         tickets.remove(t)
     }
@@ -266,7 +269,9 @@ extension Keeper {
     ) {
         let standing = standing ?? self.standing(in: p, at: now)
         let retryAfter = retryAfter(p, reason, share, job.urgency, arrival: job.arrival)
-        note(.refused(reason, heldNanoseconds: (now - job.arrival).nanoseconds), job, p, d, share: UInt16(truncatingIfNeeded: share), at: now)
+        note(
+            .refused(reason, heldNanoseconds: (now - job.arrival).nanoseconds, position: standing.position, queued: standing.queued), job, p, d,
+            share: UInt16(truncatingIfNeeded: share), at: now)
         let refusal = Refusal(
             ticket: job.ticket, reason: reason, retryAfter: retryAfter, queued: standing.queued, position: standing.position,
             oldestWait: standing.oldestWait)

@@ -97,6 +97,8 @@ public struct Keeper: Sendable {
     var timers = DeadlineHeap()
     var touched: ContiguousArray<Slot> = []
     var ring: DecisionRing
+    /// All that were heard of, by the numbers that decisions name them by.
+    var seats: [String] = []
     /// When the input at hand came, or the last one.
     var latestInput: Instant
 

@@ -47,6 +47,8 @@ struct DispatcherRecord: Sendable {
 
     var instance: InstanceID
     var seat: String
+    /// Of the seat, in ``Decision``.
+    var seatNumber: UInt16 = .max
     var link: DispatcherID?
     var phase: Phase
     /// Counts its connections; what was last told in an earlier one does not hold any more.
@@ -66,6 +68,6 @@ struct DispatcherRecord: Sendable {
     /// Once it is dead and may have held leases that nobody has told: until then its workers may be at its jobs, and recovery waits.
     var graceUntil = Instant.never
     var leases = SlotList()
-    var tickets = SlotList()
+    /// Its tickets by their ids, and their only list: one more would cost each grant two looks at tickets from anywhere in memory.
     var ticketSlots = SlotTable()
 }

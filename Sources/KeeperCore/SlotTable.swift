@@ -55,6 +55,17 @@ struct SlotTable: Sendable {
         for entry in old where entry.slot != .null { place(entry) }
     }
 
+    /// Every slot, in no order that means anything; O(size).
+    var slots: [Slot] {
+        var all: [Slot] = []
+        all.reserveCapacity(count)
+        for entry in entries where entry.slot != .null {
+            all.append(entry.slot)
+            if all.count == count { break }
+        }
+        return all
+    }
+
     /// Gives the slot that was there, or `Slot.null`.
     @discardableResult
     mutating func remove(_ key: UInt64) -> Slot {

@@ -45,13 +45,11 @@ struct TicketAffinity: Sendable {
     var member = Slot.null
 }
 
-/// All tickets of all pools, with the columns that queues and dispatchers link them by.
+/// All tickets of all pools, with the columns that queues link them by.
 struct Tickets: Sendable {
     private var slab = Slab<TicketRecord>()
     /// Neighbours in a queue's list.
     var queueLinks: LinkColumn = []
-    /// Neighbours among the tickets of one dispatcher.
-    var ownerLinks: LinkColumn = []
     var latePositions: SlotHeap.Positions = []
     var deadlinePositions: SlotHeap.Positions = []
     /// Few: only jobs that name a key.
@@ -62,7 +60,6 @@ struct Tickets: Sendable {
     mutating func insert(_ record: TicketRecord) -> Slot {
         let slot = slab.insert(record)
         queueLinks.cover(slot, with: Links())
-        ownerLinks.cover(slot, with: Links())
         latePositions.cover(slot, with: -1)
         deadlinePositions.cover(slot, with: -1)
         return slot

@@ -37,6 +37,7 @@ public enum Metric: UInt16, CaseIterable, Sendable, Hashable {
     case session
     case bytes
     case adoptionLosses
+    case jobsAccepted
 
     // The watcher.
     case sourceAge = 80
@@ -60,6 +61,22 @@ public enum Metric: UInt16, CaseIterable, Sendable, Hashable {
     case cacheObjects
     case cacheUsed
     case cacheBound
+    case cacheHTTP
+    case cacheSaved
+    case cacheSent
+    case cacheOriginRequests
+    case cacheOrigin
+    case cacheHostRequests
+    case cacheHostHits
+    case cacheDamaged
+    case cacheProfiles
+    case backingUp
+    case backingRequests
+    case backingBytes
+    case backingErrors
+    case backingQueue
+    case backingQueueOldest
+    case backingUnsent
 
     // Every process.
     case processUp = 150
@@ -80,6 +97,8 @@ public enum Metric: UInt16, CaseIterable, Sendable, Hashable {
     case spans
     case seriesDropped
     case externalMetrics = 190
+    case kedaCalls = 200
+    case kedaStreams
 }
 
 extension Metric {
@@ -184,6 +203,8 @@ extension Metric {
         case .connections: Row("leasehold_connections_total", .counter, [], .dispatcher, "Callers' connections accepted.")
         case .callers: Row("leasehold_callers", .gauge, [], .dispatcher, "Callers' connections open.")
         case .workerConnections: Row("leasehold_worker_connections", .gauge, [], .dispatcher, "Connections to workers open.")
+        case .jobsAccepted:
+            Row("leasehold_jobs_accepted_total", .counter, ["pool"], .dispatcher, "Jobs that got in line; each ends once, as leasehold_jobs_total says.")
         case .jobs:
             Row("leasehold_jobs_total", .counter, ["pool", "outcome"], .dispatcher, "Jobs that ended: served, refused, gone (the caller left), cut.")
         case .refused:
@@ -212,6 +233,27 @@ extension Metric {
         case .cacheObjects: Row("leasehold_cache_objects", .gauge, [], .assetCache, "Objects in the asset cache.")
         case .cacheUsed: Row("leasehold_cache_used_bytes", .gauge, [], .assetCache, "What the asset cache holds on disk.")
         case .cacheBound: Row("leasehold_cache_bound_bytes", .gauge, [], .assetCache, "What the asset cache may hold on disk.")
+        case .cacheHTTP:
+            Row("leasehold_cache_http_requests_total", .counter, ["result"], .assetCache, "Requests to the HTTP cache: hit, stale (a hit all the same), validated, miss, collapsed (waited for another's answer), passed, refused.")
+        case .cacheSaved: Row("leasehold_cache_http_saved_bytes_total", .counter, [], .assetCache, "Body bytes to callers that no origin had to send.")
+        case .cacheSent: Row("leasehold_cache_http_sent_bytes_total", .counter, [], .assetCache, "Body bytes of the HTTP cache to callers.")
+        case .cacheOriginRequests:
+            Row("leasehold_cache_origin_requests_total", .counter, ["outcome"], .assetCache, "Requests to origins: answered, failed.")
+        case .cacheOrigin: Row("leasehold_cache_origin_seconds", .histogram, [], .assetCache, "From a request to an origin to the head of its answer.")
+        case .cacheHostRequests:
+            Row("leasehold_cache_host_requests", .gauge, ["host"], .assetCache, "Requests for the 32 hosts that are asked most; a host that comes in anew begins with the count of the one that it replaces.")
+        case .cacheHostHits: Row("leasehold_cache_host_hit_ratio", .gauge, ["host"], .assetCache, "Of these requests, the share that no origin had to answer: from 0 to 1.")
+        case .cacheDamaged: Row("leasehold_cache_damaged_blobs_total", .counter, [], .assetCache, "Blobs that were not what their name says, and are not served.")
+        case .cacheProfiles: Row("leasehold_cache_profile_requests_total", .counter, ["kind"], .assetCache, "Requests for browser profiles: read, write, refused.")
+        case .backingUp: Row("leasehold_cache_backing_up", .gauge, [], .assetCache, "1 while the store behind answers.")
+        case .backingRequests:
+            Row("leasehold_cache_backing_requests_total", .counter, ["kind"], .assetCache, "Requests to the store behind: fetch, held (a copy that still holds), head, list, relay, upload, delete.")
+        case .backingBytes: Row("leasehold_cache_backing_bytes_total", .counter, ["direction"], .assetCache, "Body bytes from the store behind (in) and to it (out).")
+        case .backingErrors:
+            Row("leasehold_cache_backing_errors_total", .counter, ["kind"], .assetCache, "failed: it did not answer; refused: it said no; queue-full: writes that were answered SlowDown; unanswered: reads of what is not here while it was away.")
+        case .backingQueue: Row("leasehold_cache_backing_queue", .gauge, ["state"], .assetCache, "Names that wait to be sent to the store behind: waiting, refused (tried again later).")
+        case .backingQueueOldest: Row("leasehold_cache_backing_queue_oldest_seconds", .gauge, [], .assetCache, "How long the oldest of them waits.")
+        case .backingUnsent: Row("leasehold_cache_backing_unsent_bytes", .gauge, [], .assetCache, "Bytes that cannot be evicted before the store behind has them.")
 
         case .processUp: Row("leasehold_process_up", .gauge, ["process"], .publisher, "1 while the process tells its vitals to the publisher.")
         case .processRestarts: Row("leasehold_process_restarts_total", .counter, ["process"], .publisher, "New processes seen in a place that an earlier one had.")
@@ -233,6 +275,9 @@ extension Metric {
         case .seriesDropped: Row("leasehold_publisher_series_dropped_total", .counter, [], .publisher, "Series that a process told beyond the bound, and that are not shown.")
         case .externalMetrics:
             Row("leasehold_publisher_external_metrics_total", .counter, ["result"], .publisher, "Questions to the External Metrics API, by what became of them: current, stale, blind (503), refused, wrong.")
+        case .kedaCalls:
+            Row("leasehold_publisher_keda_calls_total", .counter, ["method", "outcome"], .publisher, "Calls of KEDA's: ok, invalid (metadata), not-found (pool or metric), blind (nothing is known yet), busy.")
+        case .kedaStreams: Row("leasehold_publisher_keda_streams", .gauge, [], .publisher, "Open streams that are told the moment a pool has jobs.")
         }
     }
 }

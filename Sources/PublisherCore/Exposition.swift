@@ -33,7 +33,23 @@ public struct Exposition {
         public var spansDropped: UInt64 = 0
         /// Nil where nobody can ask.
         public var externalMetrics: [ExternalMetricsAPI.Result: UInt64]?
+        public var kedaCalls: [KedaCall: UInt64] = [:]
+        /// Nil where KEDA is not served.
+        public var kedaStreams: Int?
         public init() {}
+    }
+
+    /// A call of KEDA's and how it was answered.
+    public struct KedaCall: Sendable, Hashable {
+        /// As the service names it.
+        public var method: String
+        /// From a closed list: see ``Metric/kedaCalls``.
+        public var outcome: String
+
+        public init(method: String, outcome: String) {
+            self.method = method
+            self.outcome = outcome
+        }
     }
 
     private let publication: Publication
@@ -132,6 +148,11 @@ public struct Exposition {
             exposition.own.externalMetrics.map { counts in ExternalMetricsAPI.Result.allCases.map { ([$0.name], Double(counts[$0] ?? 0)) } } ?? []
         },
         .seriesDropped: { [([], Double($0.publication.seriesDropped))] },
+        .kedaCalls: { exposition in
+            let calls = exposition.own.kedaCalls.sorted { ($0.key.method, $0.key.outcome) < ($1.key.method, $1.key.outcome) }
+            return calls.map { ([$0.key.method, $0.key.outcome], Double($0.value)) }
+        },
+        .kedaStreams: { exposition in exposition.own.kedaStreams.map { [([], Double($0))] } ?? [] },
     ]
 
     private mutating func write(_ text: String) { out.append(contentsOf: text.utf8) }

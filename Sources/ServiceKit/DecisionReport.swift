@@ -1,6 +1,8 @@
 /// One decision of the pool-keeper about a job, as `leasehold explain` prints it.
 public struct DecisionReport: Codable, Hashable, Sendable {
-    /// Counted from the pool-keeper's start.
+    /// Of the pool-keeper's start.
+    public var epoch: UInt64
+    /// Counted from that start.
     public var number: UInt64
     public var agoMs: Int
     public var pool: String
@@ -21,11 +23,35 @@ public struct DecisionReport: Codable, Hashable, Sendable {
     public var reason: String
     /// Held until then, or, for `ended`, how long the lease lasted.
     public var ms: Int
-    /// Its place in line, 1 for the next; 0 where it does not wait.
+    /// Its place in line, 1 for the next; 0 where it is not in line, or, for `waits`, not known.
     public var position: Int
+    /// How many waited then, itself included.
     public var queued: Int
     /// What was passed over: endpoints by state, and the time until the first quarantine ends.
     public var passed: PassedOver?
+
+    /// Jobs that came later and were given an endpoint first; only where one job, lease or caller is asked for, and it waited.
+    public var overtaken: Overtaken?
+
+    public struct Overtaken: Codable, Hashable, Sendable {
+        public var moreUrgent: Int
+        /// As urgent, and their tenants' share.
+        public var otherTenants: Int
+        /// Of its own tenant, no more urgent.
+        public var others: Int
+
+        public init(moreUrgent: Int, otherTenants: Int, others: Int) {
+            self.moreUrgent = moreUrgent
+            self.otherTenants = otherTenants
+            self.others = others
+        }
+
+        /// `; overtaken by 3 more urgent, 2 of other tenants`; empty for none.
+        var text: String {
+            let parts = [(moreUrgent, "more urgent"), (otherTenants, "of other tenants"), (others, "of its tenant")].filter { $0.0 > 0 }
+            return parts.isEmpty ? "" : "; overtaken by " + parts.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
+        }
+    }
 
     public struct PassedOver: Codable, Hashable, Sendable {
         public var free: Int
@@ -60,21 +86,22 @@ public struct DecisionReport: Codable, Hashable, Sendable {
     }
 
     public init(
-        number: UInt64, agoMs: Int, pool: String, job: UInt64, seat: String, caller: String, tenant: String, urgency: Int, event: String
+        epoch: UInt64, number: UInt64, agoMs: Int, pool: String, job: UInt64, seat: String, caller: String, tenant: String, urgency: Int, event: String
     ) {
-        (self.number, self.agoMs, self.pool, self.job, self.seat) = (number, agoMs, pool, job, seat)
+        (self.epoch, self.number, self.agoMs, self.pool, self.job, self.seat) = (epoch, number, agoMs, pool, job, seat)
         (self.caller, self.tenant, self.urgency, self.event) = (caller, tenant, urgency, event)
         (lease, endpoint, reason, ms, position, queued) = ("", "", "", 0, 0, 0)
     }
 
     /// One line for people.
     public var text: String {
-        switch event {
+        let before = overtaken?.text ?? ""
+        return switch event {
         case "waits": "waits: \(reason); \(queued) in line; passed over: \(passed?.text ?? "")"
-        case "waiting": "still waits after \(seconds(ms)): number \(position) of \(queued)"
-        case "granted": "granted \(pool)/\(lease) on \(endpoint) after \(seconds(ms))"
-        case "refused": "refused \(reason) after \(seconds(ms))"
-        case "gone": "the caller left after \(seconds(ms))"
+        case "waiting": "still waits after \(seconds(ms)): number \(position) of \(queued)\(before)"
+        case "granted": "granted \(pool)/\(lease) on \(endpoint) after \(seconds(ms))\(before)"
+        case "refused": "refused \(reason) after \(seconds(ms)): \(position > 0 ? "number \(position) of \(queued)" : "\(queued) in line")\(before)"
+        case "gone": "the caller left after \(seconds(ms))\(before)"
         default: "\(pool)/\(lease) on \(endpoint) ended after \(seconds(ms)): \(reason)"
         }
     }

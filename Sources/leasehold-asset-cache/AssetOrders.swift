@@ -10,12 +10,14 @@ import Systemd
 final class AssetOrders {
     private let store: Store
     private let cache: CacheService?
+    private let tier: TierService?
     private let pool: NIOThreadPool
     private let logger: Logger
 
-    init(store: Store, cache: CacheService?, pool: NIOThreadPool, logger: Logger) {
+    init(store: Store, cache: CacheService?, tier: TierService?, pool: NIOThreadPool, logger: Logger) {
         self.store = store
         self.cache = cache
+        self.tier = tier
         self.pool = pool
         self.logger = logger
     }
@@ -49,7 +51,7 @@ final class AssetOrders {
                         "objects": UInt64(max(0, disk.objects)), "bytes-used": UInt64(max(0, disk.used)),
                         "bytes-bound": UInt64(max(0, store.bound)),
                         "bytes-pinned": UInt64(max(0, disk.pinned)), "evictions": store.counters.evictions.value,
-                    ]) { mine, _ in mine },
+                    ]) { mine, _ in mine }.merging(tier?.counted(store) ?? [:]) { mine, _ in mine },
                 hosts: figures.hosts.all.map { AssetStatsReport.Host(host: $0.host, requests: $0.requests, hits: $0.hits) },
                 originLatencyMilliseconds: figures.originLatency.bound(ofShare: 0.5).map { Int64($0.milliseconds) }))
     }

@@ -24,6 +24,7 @@ final class Shell {
     private let tunnels: Tunnels?
     private let profiles: ProfileService
     private let leases: LeaseDesk?
+    private let tier: TierService?
     private let reverse: [(listener: Int32, address: String, origin: String)]
     private let server: HTTPServer
     private let orders: AssetOrders
@@ -52,7 +53,8 @@ final class Shell {
         // They wait for disks, not for processors.
         pool = NIOThreadPool(numberOfThreads: max(16, cores * 4))
         pool.start()
-        s3 = S3Service(store: store, pool: pool, authority: authority, logger: service.logger)
+        tier = try Self.makeTier(configuration, store, pool, group, service)
+        s3 = S3Service(store: store, pool: pool, authority: authority, tier: tier, logger: service.logger)
         var given = service.listenDescriptors.take("asset-cache-reverse")
         reverse = try configuration.reverse.map { entry in
             let socket = try Listening(entry.address, given: given.isEmpty ? nil : given.removeFirst(), key: "asset-cache.reverse[].address")
@@ -62,13 +64,14 @@ final class Shell {
         (self.cache, self.tunnels) = (cache, tunnels)
         leases = configuration.profiles.leases ? LeaseDesk(service) : nil
         profiles = ProfileService(
-            store: store, pool: pool, authority: { [s3] in s3.current }, configuration: configuration.profiles, leases: leases, logger: service.logger)
+            store: store, pool: pool, authority: { [s3] in s3.current }, configuration: configuration.profiles, leases: leases, tier: tier,
+            logger: service.logger)
         router = Router(s3: s3, cache: configuration.fetch == nil ? nil : cache, profiles: profiles, names: configuration.names)
         // A connection has at most a file and an origin's socket open beside its own; the rest is for the index and for links.
         let mostConnections = max(64, (service.descriptorLimit - 256) / 4)
         server = HTTPServer(
             group: group, logger: service.logger, mostConnections: min(mostConnections, 16_384), instance: service.instance, tunnels: tunnels)
-        orders = AssetOrders(store: store, cache: cache, pool: pool, logger: service.logger)
+        orders = AssetOrders(store: store, cache: cache, tier: tier, pool: pool, logger: service.logger)
         beats = Beats(group)
         mailbox = Mailbox(service.loop)
         attach()
@@ -117,6 +120,26 @@ final class Shell {
         let cache = CacheService(
             store: store, pool: pool, client: client, rule: rule, configuration: caching, instance: service.instance, logger: service.logger)
         return (cache, fetch == nil ? nil : Tunnels(resolver, rule, connectTimeout: deadlines.connect))
+    }
+
+    /// The store behind, where one is configured.
+    private static func makeTier(
+        _ configuration: AssetCacheConfiguration, _ store: Store, _ pool: NIOThreadPool, _ group: MultiThreadedEventLoopGroup,
+        _ service: Service
+    ) throws -> TierService? {
+        guard let backing = configuration.backing else { return nil }
+        let names = NIOThreadPool(numberOfThreads: 2)
+        names.start()
+        // The operator chose the target: nothing of it is checked.
+        let origin = try OriginClient(
+            group: group, resolver: Resolver(pool: names),
+            rule: TargetRule(allowHosts: [], allowPrivate: [], own: [], connectPorts: []), trustFile: backing.trustFile,
+            key: "asset-cache.backing",
+            deadlines: .init(
+                connect: .nanoseconds(backing.connect.nanoseconds), firstByte: .nanoseconds(backing.firstByte.nanoseconds),
+                idle: .nanoseconds(backing.idle.nanoseconds)))
+        return try TierService(
+            backing, client: try BackingClient(backing, origin: origin), store: store, pool: pool, eventLoop: group.next(), logger: service.logger)
     }
 
     private func attach() {
@@ -185,6 +208,12 @@ final class Shell {
         round.gauge(.cacheObjects, value: Double(figures.objects))
         round.gauge(.cacheUsed, value: Double(figures.used))
         round.gauge(.cacheBound, value: Double(store.bound))
+        round.count(.cacheDamaged, store.counters.damaged.value)
+        round.count(.cacheProfiles, "read", profiles.counters.reads.value)
+        round.count(.cacheProfiles, "write", profiles.counters.writes.value)
+        round.count(.cacheProfiles, "refused", profiles.counters.refused.value)
+        cache?.figures.tell(&round)
+        tier?.tell(store, &round)
     }
 
     private func counters() -> [String: UInt64] {
@@ -194,6 +223,7 @@ final class Shell {
         counters["profile-writes"] = profiles.counters.writes.value
         counters["profiles-refused"] = profiles.counters.refused.value
         if let leases { counters["leases-known"] = UInt64(leases.book.count) }
+        if let tier { counters.merge(tier.counted(store)) { _, mine in mine } }
         counters["tunnels"] = tunnels?.opened.value ?? 0
         counters["tunnels-refused"] = tunnels?.refused.value ?? 0
         return counters.merging([

@@ -130,7 +130,7 @@ extension DispatchLoop {
         owners[Int(id.slot)] = slot
         caller.pointee.job = id
         caller.pointee.state = .parked
-        note(parked: slot)
+        note(parked: slot, request)
         counters.jobs += 1
         vitals[caller.pointee.pool].accept()
         if caller.pointee.head != nil {

@@ -53,7 +53,9 @@ extension DispatchLoop {
         let isDialing = record.state == .dialing
         let tenants = rules.pools.first { $0.id == heir.lease.pool }?.tenants
         var job = AdoptedJob(
-            request: JobRequest(pool: heir.lease.pool, tenant: tenants?.name(of: heir.lease.tenant) ?? ""), arrived: record.arrived,
+            request: JobRequest(
+                pool: heir.lease.pool, urgency: callerSlot < 0 ? .standard : records.readCaller(callerSlot)?.urgency ?? .standard,
+                tenant: tenants?.name(of: heir.lease.tenant) ?? ""), arrived: record.arrived,
             lease: AdoptedJob.Lease(lease, granted: record.granted, dialed: isDialing ? nil : record.dialed))
         let added = loop.add(
             heir.raw, LH_EPOLLIN | LH_EPOLLOUT | LH_EPOLLRDHUP | LH_EPOLLET, kind: workerKind,
@@ -70,7 +72,11 @@ extension DispatchLoop {
         let caller = callers[callerSlot]
         // What the request said of itself: the answer is made for it, and later records repeat it.
         caller.pointee.traits = record.traits
-        if rules.listeners[Int(record.listener)].isHTTP, isDialing || caller.pointee.socket.taken == up.sourceAt { job.request = requestAgain(callerSlot) ?? job.request }
+        if rules.listeners[Int(record.listener)].isHTTP, isDialing || caller.pointee.socket.taken == up.sourceAt, let again = requestAgain(callerSlot) {
+            // Whose it is, the records say: of a caller that has hung up nobody knows any more where it came from, and so whether to believe it.
+            job.request = JobRequest(
+                pool: again.pool, budget: again.budget, urgency: job.request.urgency, tenant: job.request.tenant, affinity: again.affinity, bytes: again.bytes)
+        }
         var id = caller.pointee.job
         if !machine.adopt(id, job, at: now) {
             // Its name is taken, which no record of ours says: the job gets another.

@@ -152,6 +152,7 @@ extension DispatchLoop {
         for slot in 0..<callers.capacity where callers[slot].pointee.state == .parked && callers[slot].pointee.worker < 0 {
             adoptWaiting(slot)
         }
+        endUnadopted()
         machine.adoptedAll()
         callers.taken()
         workers.taken()
@@ -225,8 +226,25 @@ extension DispatchLoop {
     /// Nobody can go on with this caller: cut.
     func lost(_ slot: Int32) {
         counters.adoptionLosses += 1
-        if callers[slot].pointee.state == .parked { vitals[callers[slot].pointee.pool].lose() }
+        if callers[slot].pointee.state == .parked { end(slot, .cut) }
         resetCaller(slot)
+    }
+
+    /// Its job is over, and not in the machine.
+    private func end(_ slot: Int32, _ result: JobEnd.Result) {
+        if let record = records.readCaller(slot), record.hasJob, !isEndNoted(slot) { jobEnded(record, result) }
+    }
+
+    /// Jobs of callers whom the pool-keeper has not handed over: they went down with our predecessor.
+    private func endUnadopted() {
+        for slot in 0..<records.callersUsed where slot >= callers.capacity || callers[slot].pointee.state == .none {
+            guard let record = records.readCaller(slot), record.state != .none else { continue }
+            let at = records.caller(slot)
+            let isNoted = at[CallerRecord.markWord] == CallerRecord.endMark(serial: record.serial)
+            // Nobody has it, whatever was done with it.
+            lh_store_last(at, 0)
+            if record.hasJob, !isNoted { jobEnded(record, .cut) }
+        }
     }
 
     /// A caller that is not in a session goes on where its record says.
@@ -291,13 +309,14 @@ extension DispatchLoop {
         // With a worker that was not in escrow: its job may be done by now, and is not begun a second time.
         guard let record = records.readCaller(slot), record.state != .begun else { return lost(slot) }
         let listener = rules.listeners[Int(caller.pointee.listener)]
+        if hasLeft(slot) {
+            // Nobody's loss.
+            end(slot, .gone)
+            return closeSilently(slot)
+        }
         var request = connectionRequest(slot)
         if listener.isHTTP {
-            guard let again = readAgain(slot) else {
-                // A caller that left meanwhile is nobody's loss.
-                let isGone = (try? StreamPosition(of: caller.pointee.descriptor.raw))?.state == .close
-                return isGone ? closeSilently(slot) : lost(slot)
-            }
+            guard let again = readAgain(slot) else { return lost(slot) }
             request = again
         }
         var id = record.job
@@ -311,6 +330,14 @@ extension DispatchLoop {
         if id != record.job { note(renamed: slot) }
         setHoldDeadline(slot)
         // What it said or did meanwhile is told by epoll, which tells everything of a new registration.
+    }
+
+    /// Whether a parked caller has hung up meanwhile. One that the pool-keeper has seen to do so has given its place back already.
+    private func hasLeft(_ slot: Int32) -> Bool {
+        let caller = callers[slot]
+        let rule = rules.listeners[Int(caller.pointee.listener)]
+        guard let state = try? StreamPosition(of: caller.pointee.descriptor.raw).state else { return false }
+        return state == .close || (caller.pointee.socket.finned && (rule.isHTTP || rule.configuration.parkedFIN == .gone))
     }
 
     /// The request at the front of a parked caller's socket.

@@ -13,10 +13,10 @@ extension DispatchLoop {
         let id = worker.pointee.job
         let isWhole = worker.pointee.up.mode == .done && !worker.pointee.up.isShut
         let keeps = worker.pointee.keepsCaller && isWhole && !isDraining
+        jobEnded(id, .served, outcome: .served, worker: slot)
         // The caller moves on first: then a successor takes what is left for a worker that is done, and never the other way round.
         note(caller: callerSlot, keeps ? .idle : .closing)
         caller.pointee.worker = -1
-        jobEnded(id, .served, outcome: .served, worker: slot)
         owners[Int(id.slot)] = -1
         release(&worker.pointee.up)
         release(&worker.pointee.down)

@@ -69,7 +69,11 @@ extension DispatchLoop {
         let caller = callers[slot]
         caller.pointee.isEscrowed = false
         escrowed -= 1
-        guard let link = open else { return }
+        guard let link = open else {
+            // One that was handed over, and ends while everything is adopted: said before all the rest.
+            if !isStarted { tell(LeasingRequest.escrow(.callerGone(name(caller: slot)))) }
+            return
+        }
         link.willClose(caller.pointee.descriptor.raw)
         link.send(LeasingRequest.escrow(.callerGone(name(caller: slot))))
     }

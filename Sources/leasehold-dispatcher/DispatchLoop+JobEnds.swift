@@ -8,7 +8,8 @@ import Wire
 
 /// Where a job ends for its caller: it is counted, kept and told in this one place.
 extension DispatchLoop {
-    /// Once for each job, before the machine is told of its end (or right after the machine has ended it itself: `was`).
+    /// Once for each job, before the machine is told of its end (or right after the machine has ended it itself: `was`), and before the
+    /// caller's record says so: a process that is killed in between has a successor, who ends the job again and finds the mark of the first time.
     ///
     /// - Parameter slot: its worker's connection, where there is one.
     func jobEnded(
@@ -26,10 +27,25 @@ extension DispatchLoop {
         } else {
             pool = owner >= 0 ? callers[owner].pointee.pool : UInt16(rules.pools.firstIndex { $0.id == end.request.pool } ?? 0)
         }
-        vitals[pool].count(end)
-        tellPublisher(end, owner >= 0 ? callers[owner].pointee.trace?.context : nil)
-        if owner >= 0 { callers[owner].pointee.trace = nil }
+        if owner >= 0, isEndNoted(owner) { return }
+        account(end, pool, owner >= 0 ? callers[owner].pointee.trace?.context : nil)
+        guard owner >= 0 else { return }
+        note(ended: owner)
+        callers[owner].pointee.trace = nil
+    }
+
+    /// The end of a predecessor's job that nobody can go on with: its caller left meanwhile, or was lost.
+    func jobEnded(_ record: CallerRecord, _ result: JobEnd.Result) {
+        guard let pool = rules.pools.firstIndex(where: { $0.id == record.pool }) else { return }
+        let request = JobRequest(pool: record.pool, urgency: record.urgency, tenant: rules.pools[pool].tenants.name(of: record.tenant))
+        account(EndedJob(id: record.job, request: request, result: result, arrived: record.arrived, ended: now), UInt16(pool), nil)
+    }
+
+    /// The line first, which takes longest: what is killed in it has not counted either.
+    private func account(_ end: EndedJob, _ pool: UInt16, _ trace: TraceContext?) {
         if isLogged(end) { log(end, rules.pools[Int(pool)].configuration.name) }
+        tellPublisher(end, trace)
+        vitals[pool].count(end)
     }
 
     func phase(ofWorker slot: Int32) -> LeasePhase {

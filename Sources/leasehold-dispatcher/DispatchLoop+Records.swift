@@ -11,6 +11,7 @@ extension DispatchLoop {
         record.state = caller.pointee.state == .proxyHeader ? .proxyHeader : .idle
         record.listener = caller.pointee.listener
         record.generation = caller.pointee.generation
+        records.use(caller: slot)
         record.write(to: records.caller(slot))
     }
 
@@ -32,13 +33,16 @@ extension DispatchLoop {
     }
 
     /// A job that has just been given its name.
-    func note(parked slot: Int32) {
+    func note(parked slot: Int32, _ request: JobRequest) {
         let caller = callers[slot]
         caller.pointee.serial &+= 1
         let at = records.caller(slot)
         at[1] = UInt64(caller.pointee.generation) | UInt64(caller.pointee.job.generation) << 32
         at[3] = UInt64(bitPattern: now.nanoseconds)
         at[4] = UInt64(rules.pools[Int(caller.pointee.pool)].id.rawValue) | UInt64(caller.pointee.job.slot) << 32
+        at[CallerRecord.tenantWord] = TenantID(name: request.tenant).rawValue
+        at[CallerRecord.urgencyWord] = UInt64(request.urgency.rawValue)
+        at[CallerRecord.markWord] = 0
         commit(slot, .parked)
     }
 
@@ -61,6 +65,18 @@ extension DispatchLoop {
     func note(parkedAgain slot: Int32) {
         callers[slot].pointee.serial &+= 1
         commit(slot, .parked, isRequeued: true)
+    }
+
+    /// The end of its job is told and counted.
+    @inline(__always)
+    func note(ended slot: Int32) {
+        lh_store_last(records.caller(slot) + CallerRecord.markWord, CallerRecord.endMark(serial: callers[slot].pointee.serial))
+    }
+
+    /// Whether a predecessor has told and counted it, in its last moment.
+    @inline(__always)
+    func isEndNoted(_ slot: Int32) -> Bool {
+        records.holds(caller: slot) && records.caller(slot)[CallerRecord.markWord] == CallerRecord.endMark(serial: callers[slot].pointee.serial)
     }
 
     func note(answering slot: Int32, _ answer: Answer, length: Int) {

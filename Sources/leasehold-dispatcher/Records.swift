@@ -82,6 +82,15 @@ final class Records {
     func holds(caller slot: Int32) -> Bool { Int(slot) < RecordLayout.callers }
     func holds(worker slot: Int32) -> Bool { Int(slot) < RecordLayout.workers }
 
+    /// A connection is in this slot from now on.
+    func use(caller slot: Int32) {
+        let at = shared.words + RecordLayout.callersUsedAt
+        if holds(caller: slot), UInt64(slot) >= at[0] { at[0] = UInt64(slot) + 1 }
+    }
+
+    /// How many of the first slots may have been used.
+    var callersUsed: Int32 { Int32(min(shared.words[RecordLayout.callersUsedAt], UInt64(RecordLayout.callers))) }
+
     // MARK: Reading what a predecessor wrote
 
     func readCaller(_ slot: Int32) -> CallerRecord? {

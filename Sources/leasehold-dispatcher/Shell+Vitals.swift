@@ -24,6 +24,7 @@ extension Shell {
         round.gauge(.workerConnections, value: Double(workers))
         for pool in service.configuration.pools {
             let total = totals[pool.id] ?? PoolTotal()
+            round.count(.jobsAccepted, pool.name, total.accepted)
             // All of them, also those that have not come yet: a rate of what is not there is not 0.
             for result in JobEnd.Result.allCases { round.count(.jobs, pool.name, result.name, total.results[Int(result.rawValue)]) }
             for reason in Reason.allCases { round.count(.refused, pool.name, reason.token, total.refused[Int(reason.rawValue)]) }

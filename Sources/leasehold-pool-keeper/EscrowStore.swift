@@ -182,8 +182,9 @@ final class EscrowStore {
         else { return }
         let caller = seat.callers[Int(slot)]
         guard caller.finMeansGone || events & (LH_EPOLLHUP | LH_EPOLLERR) != 0 else { return }
+        // It gives its place in line back; its connection stays for a successor, who tells how its job ended.
         loop.remove(caller.descriptor)
-        change(instance) { $0.remove(caller: ConnectionID(slot: slot, generation: caller.generation)) }
+        seat.callers[Int(slot)].ticket = nil
         onHangUp(instance, ticket)
     }
 }

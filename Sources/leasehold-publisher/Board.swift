@@ -58,6 +58,11 @@ final class Board: Sendable {
     func opensExternalMetrics() { state.withLock { $0.own.externalMetrics = [:] } }
 
     func asked(_ result: ExternalMetricsAPI.Result) { state.withLock { $0.own.externalMetrics?[result, default: 0] += 1 } }
+    func kedaCalled(_ method: String, _ outcome: String) {
+        state.withLock { $0.own.kedaCalls[.init(method: method, outcome: outcome), default: 0] += 1 }
+    }
+
+    func kedaStreams(_ count: Int) { state.withLock { $0.own.kedaStreams = count } }
 
     /// One more who looks at the page; false when there are too many.
     func enter(most: Int) -> Bool {

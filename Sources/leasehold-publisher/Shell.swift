@@ -20,7 +20,9 @@ final class Shell {
     private let mailbox: Mailbox
     private let beats: Beats
     /// Each with the name of its listener. More servers of this process are more entries here.
-    private var doors: [(name: String, address: String, door: Door)] = []
+    private var doors: [(name: String, address: String, door: any Entrance)] = []
+    /// Those who want to hear at once when a pool has jobs; nil where KEDA is not served.
+    private var feeds: ActivityFeeds?
     private let state: LinkClient
     private let endpoints: LinkClient
     private var vitals: [(process: ProcessName, link: LinkClient)] = []
@@ -55,6 +57,7 @@ final class Shell {
             vitals.append((name, client))
         }
         try openDoors(own)
+        if let keda = own.keda { try openKeda(keda) }
         connectState()
         connectEndpoints()
         for (process, link) in vitals { connect(process, link) }
@@ -106,6 +109,7 @@ final class Shell {
         if isChanged {
             isChanged = false
             board.replace(publication, at: service.loop.now)
+            feeds?.heard(publication, at: service.loop.instant)
         }
         service.setStatus(status)
     }
@@ -141,6 +145,21 @@ final class Shell {
         doors.append((name, listening.address, door))
         Task { [mailbox, logger = service.logger] in
             do { try await door.serve(listening.raw) } catch {
+                if door.isDraining { return }
+                logger.critical("The listener failed", metadata: [LogKey.messageID: "\(MessageID.listenerFailed)", "problem": "\(error)"])
+                mailbox.put { $0.stop() }
+            }
+        }
+    }
+
+    private func openKeda(_ configuration: KedaConfiguration) throws {
+        let listening = try Listening(configuration.address, given: service.listenDescriptors.take("keda").first, key: "publisher.keda.address")
+        let feeds = ActivityFeeds(publication, board: board)
+        self.feeds = feeds
+        let door = KedaDoor(listening.raw, group: group, board: board, feeds: feeds)
+        doors.append(("keda", listening.address, door))
+        Task { [mailbox, logger = service.logger] in
+            do { try await door.serve() } catch {
                 if door.isDraining { return }
                 logger.critical("The listener failed", metadata: [LogKey.messageID: "\(MessageID.listenerFailed)", "problem": "\(error)"])
                 mailbox.put { $0.stop() }
@@ -247,7 +266,7 @@ final class Shell {
 
     private func answer(_ request: ControlRequest) -> ControlAnswer {
         switch request {
-        case .show("listeners"): .json(doors.map { ListenerReport(name: $0.name, address: $0.address, transport: "http", pools: []) })
+        case .show("listeners"): .json(doors.map { ListenerReport(name: $0.name, address: $0.address, transport: $0.door.transport, pools: []) })
         case .show(let what): .failed(status: 64, "the publisher has no report '\(what)'; it has 'listeners' and 'process'")
         case .assets: .failed(status: 64, "the asset cache does that")
         case .drain, .drainIdle, .undrain, .quarantine, .pause, .resume: .failed(status: 64, "the pool-keeper does that")
@@ -259,6 +278,7 @@ final class Shell {
         return [
             "connections-open": UInt64(doors.reduce(0) { $0 + $1.door.openConnections }), "scrapes": own.scrapes.values.reduce(0, +),
             "viewers": UInt64(max(0, own.viewers)), "spans-sent": own.spansSent, "spans-dropped": own.spansDropped,
+            "keda-calls": own.kedaCalls.values.reduce(0, +), "keda-streams": UInt64(max(0, own.kedaStreams ?? 0)),
             "processes-up": UInt64(publication.processes.count { $0.isUp }), "turns": service.loop.turns,
         ]
     }

@@ -5,7 +5,7 @@ import Linux
 import ServiceKit
 import Synchronization
 
-/// `leasehold demo`: the whole system on this machine, in two acts, ending by itself.
+/// `leasehold demo`: the whole system on this machine, in three acts, ending by itself.
 struct Demo: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Watch a request wait for a worker that does not exist yet, get it, and be served.",
@@ -77,7 +77,7 @@ struct Demo: ParsableCommand {
             thread.start()
         }
         let supervisor = try Supervisor(Configuration.load(path: stage.configurationPath), options)
-        ledger.say("Starting the watcher, the pool-keeper, the dispatcher and the scaler.")
+        ledger.say("Starting the watcher, the pool-keeper, the dispatcher, the scaler and the asset cache.")
         let overdue = supervisor.loop.timer { [unowned supervisor] _ in
             result.set(.stuck("the demo was not over after \(Self.longest.milliseconds / 1000) s"))
             supervisor.stop()

@@ -11,6 +11,8 @@ struct DemoStage: Sendable {
     let ports: [UInt16]
     /// Nobody listens there.
     let stalePort: UInt16
+    /// What the third act's page comes from.
+    let origin: DemoOrigin
     static let workers = 8
 
     var configurationPath: String { "\(directory)/leasehold.yaml" }
@@ -25,7 +27,9 @@ struct DemoStage: Sendable {
         guard mkdtemp(&template) != nil else { throw SystemError(errno, "mkdtemp", "/tmp") }
         let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         let free = try freePorts(workers + 1)
-        let stage = DemoStage(directory: directory, ports: Array(free.dropLast()), stalePort: free[workers])
+        // Its threads begin later: the supervisor's signals must be blocked in every thread.
+        let origin = try DemoOrigin()
+        let stage = DemoStage(directory: directory, ports: Array(free.dropLast()), stalePort: free[workers], origin: origin)
         try FileManager.default.createDirectory(atPath: stage.manifests, withIntermediateDirectories: false)
         try stage.write("service.yaml", stage.service)
         try stage.configuration.write(toFile: stage.configurationPath, atomically: true, encoding: .utf8)
@@ -57,6 +61,11 @@ struct DemoStage: Sendable {
               idle: 2s
         listeners:
           - { name: http, address: "127.0.0.1:0", protocol: http, pool: browsers }
+        asset-cache:
+          address: "127.0.0.1:0"
+          directory: \(directory)/assets
+          size: 64MiB
+          fetch: { allow-hosts: ["127.0.0.1"], allow-private: ["\(origin.address)"] }
 
         """
     }
@@ -115,6 +124,10 @@ struct DemoStage: Sendable {
     func pool() -> PoolReport? { ask(.poolKeeper, "pools", as: [PoolReport].self)?.first }
     func listener() -> SocketAddress? {
         ask(.dispatcher, "listeners", as: [ListenerReport].self)?.first.flatMap { SocketAddress($0.address) }
+    }
+
+    func assetCache() -> SocketAddress? {
+        ask(.assetCache, "listeners", as: [ListenerReport].self)?.first { $0.name == "asset-cache" }.flatMap { SocketAddress($0.address) }
     }
 
     /// The second jobs that workers saw and wrote down, those that are gone included.

@@ -4,7 +4,7 @@ import Linux
 import Model
 import ServiceKit
 
-/// The two acts. Runs on a thread of its own beside the loop that supervises the processes, and looks at them from outside only.
+/// The three acts. Runs on a thread of its own beside the loop that supervises the processes, and looks at them from outside only.
 struct DemoStory: Sendable {
     let stage: DemoStage
     let ledger: DemoLedger
@@ -24,6 +24,7 @@ struct DemoStory: Sendable {
         let address = try waitFor("the dispatcher to listen") { stage.listener() }
         try actOne(address)
         try actTwo(address)
+        try actThree()
     }
 
     // MARK: Act 1
@@ -235,7 +236,7 @@ struct DemoStory: Sendable {
     // MARK: Waiting
 
     /// Looks until there is something to see.
-    private func waitFor<T>(_ what: String, _ look: () throws -> T?) throws -> T {
+    func waitFor<T>(_ what: String, _ look: () throws -> T?) throws -> T {
         let deadline = monotonicNow() + Self.patience.nanoseconds
         while true {
             if let seen = try look() { return seen }

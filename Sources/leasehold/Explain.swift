@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Model
 import ServiceKit
 
 /// `leasehold explain SUBJECT`: what the pool-keeper decided about a job, and why.
@@ -7,8 +8,8 @@ struct Explain: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Tell why a job waited, what was passed over, who served it and how it ended.",
         discussion: """
-            The pool-keeper remembers its newest decisions since its start, a fixed number of them. With --follow and --json, each look \
-            is one line.
+            The pool-keeper remembers its newest decisions since its start, a fixed number of them. --follow goes on until it is \
+            interrupted, also when the pool-keeper is started anew, and says so; with --json, each look is one line.
             """)
 
     @OptionGroup var options: DaemonOptions
@@ -25,17 +26,25 @@ struct Explain: ParsableCommand {
 
     func run() throws {
         let `operator` = try Operator(options)
-        var seen: UInt64 = 0
+        var seen = LeaseID(epoch: 0, counter: 0)
+        var isAway = false
         while true {
             do throws(Operator.Failure) {
                 let all = try `operator`.report([DecisionReport].self, from: .poolKeeper, "explain \(seen) \(subject ?? "")")
-                // A pool-keeper that was started anew counts from 1 again.
-                let newest = all.map(\.number).max() ?? seen
+                if isAway { Terminal.error("the pool-keeper is back") }
+                isAway = false
+                if let newest = all.max(by: { $0.number < $1.number }) {
+                    if seen.epoch != 0, seen.epoch != newest.epoch {
+                        Terminal.error("this pool-keeper was started anew: it remembers nothing from before its start")
+                    }
+                    seen = LeaseID(epoch: newest.epoch, counter: newest.number)
+                }
                 if !all.isEmpty || !follow { try show(all) }
-                seen = max(seen, newest)
             } catch {
-                // What one follows may not have begun yet.
-                guard follow, error.status == ExitStatus.unavailable.rawValue else { throw error.exit }
+                // What one follows may not have begun yet, and a pool-keeper that ends has a successor.
+                guard follow, error.mayPass || error.status == ExitStatus.unavailable.rawValue else { throw error.exit }
+                if error.mayPass, !isAway { Terminal.error("\(error.message); waiting for it") }
+                isAway = error.mayPass
             }
             guard follow else { return }
             Terminal.pause(.milliseconds(500))

@@ -33,6 +33,8 @@ struct Operator {
     struct Failure: Error {
         var status: Int32
         var message: String
+        /// The process is away, or silent: its successor may answer.
+        var mayPass = false
 
         /// The verb was right, and what it named is not there.
         var isNothingMatched: Bool { message == ControlAnswer.nothingMatched }
@@ -93,18 +95,18 @@ extension Operator.Failure {
             self.init(
                 status: ExitStatus.unavailable.rawValue,
                 message: "the \(name) is not running (nothing listens on \(path)); start it with "
-                    + "`systemctl start leasehold-\(name)`, or everything in the foreground with `leasehold up`")
+                    + "`systemctl start leasehold-\(name)`, or everything in the foreground with `leasehold up`", mayPass: true)
         case .notPermitted(let path):
             let remedy = Self.group(of: path).map { "join the group \($0) (usermod -aG \($0) USER), or use sudo" } ?? "use sudo"
             self.init(status: ExitStatus.permission.rawValue, message: "no permission to ask the \(name) on \(path); \(remedy)")
         case .timedOut(let path):
             self.init(
                 status: ExitStatus.temporary.rawValue,
-                message: "the \(name) did not answer in time on \(path); see `systemctl status leasehold-\(name)`")
+                message: "the \(name) did not answer in time on \(path); see `systemctl status leasehold-\(name)`", mayPass: true)
         case .broken(let path, let detail):
             self.init(
                 status: ExitStatus.protocol.rawValue,
-                message: "the \(name) on \(path): \(detail); see `journalctl -u leasehold-\(name)`")
+                message: "the \(name) on \(path): \(detail); see `journalctl -u leasehold-\(name)`", mayPass: true)
         }
     }
 

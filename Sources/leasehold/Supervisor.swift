@@ -39,6 +39,8 @@ final class Supervisor {
     private var notify: NotifySocket?
     private var signals: SignalSource?
     private var watchdog: LoopTimer?
+    /// When it strikes next.
+    private var watchdogDue = Int64.max
     private var restart: LoopTimer?
     private var deadline: LoopTimer?
     private var restartDue: [ProcessName: Int64] = [:]
@@ -61,6 +63,8 @@ final class Supervisor {
     /// How long the watcher and the pool-keeper have to end before they are killed; the scaler has its workers' time on top.
     private static let endWithin = Duration.seconds(5)
     private static let abortGrace: Int64 = 1_000_000_000
+    /// A watchdog that comes so late was not kept from running by the processes.
+    private static let late: Int64 = 500_000_000
 
     /// Must be called before any thread of this process starts: children and threads inherit the blocked signals.
     init(_ configuration: Configuration, _ options: Options) throws(SystemError) {
@@ -94,6 +98,7 @@ final class Supervisor {
         if let publisher = configuration.publisher {
             var named = [(ProcessName.publisher.rawValue, publisher.address)]
             if let external = publisher.externalMetrics { named.append(("external-metrics", external.address)) }
+            if let keda = publisher.keda { named.append(("keda", keda.address)) }
             out[.publisher] = try UpListeners(named)
         }
         return out
@@ -250,11 +255,14 @@ final class Supervisor {
 
     private func setWatchdog() {
         let interval = options.watchdog.nanoseconds
-        watchdog?.deadline = phase == .running ? processes.map { $0.watchdogDeadline(interval) }.min() ?? .max : .max
+        watchdogDue = phase == .running ? processes.map { $0.watchdogDeadline(interval) }.min() ?? .max : .max
+        watchdog?.deadline = watchdogDue
     }
 
     private func strike(_ now: Int64) {
         let interval = options.watchdog.nanoseconds
+        // It is we who stood still (Ctrl-Z): what they said meanwhile has not been read.
+        if now - watchdogDue > Self.late { for process in processes { process.beat(at: now) } }
         for process in processes where process.watchdogDeadline(interval) <= now {
             guard process.strike(at: now, grace: Self.abortGrace) else { continue }
             note("\(process.name.rawValue) has not spoken for \(options.watchdog.milliseconds) ms; replacing it")

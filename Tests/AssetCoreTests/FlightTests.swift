@@ -264,3 +264,60 @@ struct VerdictTests {
         #expect(CacheStatus.hit(timeToLive: -5).text == "leasehold; hit; ttl=-5")
     }
 }
+
+struct DeadHostTests {
+    private static func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_000) }
+
+    @Test func aHostThatCannotBeReachedIsNotTriedAgainForAWhile() {
+        var hosts = DeadHosts<Int>()
+        hosts.failed("a", 7, for: .seconds(5), at: Self.at(0))
+        hosts.failed("b", 8, for: .zero, at: Self.at(0))
+        #expect(hosts.failure(of: "a", at: Self.at(4)) == 7)
+        #expect(hosts.failure(of: "a", at: Self.at(5)) == nil && hosts.failure(of: "b", at: Self.at(0)) == nil)
+    }
+
+    @Test func theMemoryOfDeadHostsIsBounded() {
+        var hosts = DeadHosts<Int>()
+        for i in 0..<(DeadHosts<Int>.most + 1) { hosts.failed("\(i)", i, for: .seconds(5), at: Self.at(0)) }
+        #expect(hosts.failure(of: "0", at: Self.at(1)) == nil)
+        #expect(hosts.failure(of: "\(DeadHosts<Int>.most)", at: Self.at(1)) == DeadHosts<Int>.most)
+    }
+}
+
+struct HeadUpdateTests {
+    private static let start = Timestamp(seconds: 1_795_248_000)
+
+    private static func stored(_ fields: [(String, String)]) throws -> StoredResponse {
+        try #require(
+            StoredResponse(
+                status: 200, response: Fields(fields), request: Fields(), requestTime: start, responseTime: start, negative: 0,
+                pieces: Pieces(whole: 100)))
+    }
+
+    @Test(arguments: [
+        ([("ETag", "\"a\"")], 100, "freshened"), ([("ETag", "\"a\"")], nil, "freshened"), ([("ETag", "\"b\"")], 100, "outdated"),
+        ([("ETag", "\"a\"")], 99, "outdated"), ([("ETag", "\"a\""), ("Last-Modified", "Sat, 21 Nov 2026 08:00:00 GMT")], 100, "outdated"),
+        ([], 100, "unrelated"), ([], 99, "outdated"), ([("ETag", "\"a\""), ("Cache-Control", "no-store")], 100, "outdated"),
+        ([("ETag", "\"a\""), ("Cache-Control", "private")], 100, "outdated"),
+    ] as [([(String, String)], Int64?, String)])
+    func aHeadSaysWhetherWhatIsStoredHolds(fields: [(String, String)], length: Int64?, wanted: String) throws {
+        let later = Self.start.advanced(bySeconds: 100)
+        let update = HeadUpdate.judge(
+            stored: try Self.stored([("ETag", "\"a\""), ("Cache-Control", "max-age=60")]), status: 200, response: Fields(fields), length: length,
+            requestTime: later, responseTime: later, negative: 0)
+        switch update {
+        case .freshened(let stored):
+            #expect(wanted == "freshened")
+            #expect(stored.freshness.age(at: later) == 0 && stored.pieces?.total == 100)
+        case .outdated: #expect(wanted == "outdated")
+        case .unrelated: #expect(wanted == "unrelated")
+        }
+    }
+
+    @Test(arguments: [204, 304, 404, 500]) func onlyAWholeAnswerSaysIt(status: Int) throws {
+        let update = HeadUpdate.judge(
+            stored: try Self.stored([("ETag", "\"a\"")]), status: status, response: Fields([("ETag", "\"b\"")]), length: 1, requestTime: Self.start,
+            responseTime: Self.start, negative: 0)
+        guard case .unrelated = update else { return #expect(Bool(false)) }
+    }
+}

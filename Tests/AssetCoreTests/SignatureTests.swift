@@ -52,6 +52,23 @@ import Testing
         return sign(signature.stringToSign(canonicalHash: Array(SHA256.hash(data: canonical))), signature)
     }
 
+    /// What we sign is what we would accept, also with names and values that need care.
+    @Test func aRequestOfOursIsOneThatWeWouldAccept() throws {
+        var fields = Fields([
+            ("host", "127.0.0.1:9000"), ("x-amz-date", Self.now.basic), ("x-amz-content-sha256", Signature.emptyHash),
+            ("x-amz-meta-two", "a  b "), ("x-amz-meta-one", "1"), ("content-type", "text/plain; charset=utf-8"), ("range", "bytes=0-9"),
+        ])
+        let target = try #require(RequestTarget("/b/a%20%2B%C3%A9/~?prefix=x%20y%2Fz&marker=&encoding-type=url"))
+        var mine = Signature(
+            signing: fields, accessKey: "node", region: "eu-central-1", payload: .hashed(Hex.decode(Signature.emptyHash)!), at: Self.now)
+        mine.signature = try signed(mine, "GET", target, fields)
+        fields.append("authorization", mine.authorization)
+        let read = try #require(try Signature.read(target: target, fields: fields, now: Self.now))
+        #expect(read == mine)
+        #expect(try signed(read, "GET", target, fields) == mine.signature)
+        #expect(read.signedFields == ["content-type", "host", "x-amz-content-sha256", "x-amz-date", "x-amz-meta-one", "x-amz-meta-two"])
+    }
+
     @Test(arguments: examples) func aDocumentedRequestHasItsDocumentedSignature(example: Example) throws {
         let credential = "AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request"
         let authorization = "AWS4-HMAC-SHA256 Credential=\(credential),SignedHeaders=\(example.signed),Signature=\(example.signature)"

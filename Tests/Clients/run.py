@@ -14,7 +14,9 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Beside these, boto3.
-NEEDS = {"test_awscli": ["boto3", "awscli"], "test_publisher": [], "test_external_metrics": ["cryptography"], "test_page": ["websockets"], "test_traces": [], "test_top": []}
+NEEDS = {"test_awscli": ["boto3", "awscli"], "test_publisher": [], "test_external_metrics": ["cryptography"], "test_page": ["websockets"], "test_traces": [], "test_top": [],
+         "test_keda": ["grpc", "grpc_tools", "yaml"], "test_spans": ["opentelemetry"], "test_crowd": [], "test_explain": [],
+         "test_tiering_moto": ["boto3", "moto", "flask"]}
 BOUND = 300
 
 
@@ -32,14 +34,14 @@ def run(name):
     text = result.stdout + result.stderr
     if result.returncode:
         return name, False, text
-    summary = [line for line in text.splitlines() if line.startswith(("Ran ", "crash:", "page:", "OK"))]
+    summary = [line for line in text.splitlines() if line.startswith(("Ran ", "crash:", "crowd:", "page:", "OK"))]
     return name, True, f"{'; '.join(summary)} ({seconds:.0f} s)"
 
 
 # The longest first.
 names = sys.argv[1:] or sorted(
-    (p.stem for p in HERE.glob("test_*.py")), key=lambda n: ["test_crash", "test_awscli", "test_store"].index(n) if n in (
-        "test_crash", "test_awscli", "test_store") else 9)
+    (p.stem for p in HERE.glob("test_*.py")), key=lambda n: ["test_tiering", "test_tiering_away", "test_crash", "test_awscli", "test_store"].index(n) if n in (
+        "test_tiering", "test_tiering_away", "test_crash", "test_awscli", "test_store") else 9)
 failed = 0
 with concurrent.futures.ThreadPoolExecutor(3) as pool:
     for done in concurrent.futures.as_completed([pool.submit(run, name) for name in names]):

@@ -43,7 +43,9 @@ def free_ports(count):
 
 
 class Station:
-    def __init__(self, least=2, most=4, more="", endpoints=0, scheme="http", service=False, hold="20s"):
+    def __init__(self, least=2, most=4, more="", endpoints=0, scheme="http", service=False, hold="20s", pools="", to="pool: browsers", whole=None):
+        """`more` belongs to the publisher, `pools` are more of them, `to` is where the listener's callers go. `whole` is a configuration of its own,
+        without directories; its workers are in `endpoints.d`."""
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="station-"))
         first = free_ports(most + 1)
         pool = WORKERS.format(bin=BIN, first=first, last=first + most, least=least, most=most)
@@ -55,20 +57,25 @@ class Station:
             # A Service without endpoints of its own: it says where the pool belongs.
             write_slices(self.home / "endpoints.d", 0)
             source, pool = f"source: {{ directory: {self.home}/endpoints.d }}\n", "\n    service: shop/browsers\n    abandon: 1s" + pool
-        (self.home / "c.yaml").write_text(
+        text = (
             f"runtime-directory: {self.home}/run\nstate-directory: {self.home}/state\n{source}pools:\n  - name: browsers{pool}"
-            f"    hold: {{ timeout: {hold} }}\n"
-            "listeners:\n  - { name: http, address: \"127.0.0.1:0\", pool: browsers, deadlines: { first-byte: 0 } }\n"
+            f"    hold: {{ timeout: {hold} }}\n{pools}"
+            f"listeners:\n  - {{ name: http, address: \"127.0.0.1:0\", {to}, deadlines: {{ first-byte: 0 }} }}\n"
             f"publisher:\n  address: 127.0.0.1:0\n{more}")
+        if whole:
+            (self.home / "endpoints.d").mkdir()
+            text = (f"runtime-directory: {self.home}/run\nstate-directory: {self.home}/state\nsource: {{ directory: {self.home}/endpoints.d }}\n"
+                    f"publisher: {{ address: 127.0.0.1:0 }}\n{whole}")
+        (self.home / "c.yaml").write_text(text)
         self.log = open(self.home / "log", "wb")
         self.process = subprocess.Popen(
             [str(BIN / "leasehold"), "up", "--config", str(self.home / "c.yaml"), "--ready-file", str(self.home / "ready")],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         ready = self.until("ready", lambda: (self.home / "ready").exists() and json.loads((self.home / "ready").read_text()))
         self.processes = ready["processes"]
-        addresses = {one["name"]: one["address"] for one in ready["listeners"]}
+        self.addresses = addresses = {one["name"]: one["address"] for one in ready["listeners"]}
         self.caller, self.publisher = f"http://{addresses['http']}", f"{scheme}://{addresses['publisher']}"
-        self.until("every process is heard", lambda: self.get("/readyz")[0] == 200 or endpoints)
+        self.until("every process is heard", lambda: self.get("/readyz")[0] == 200 or endpoints or whole)
 
     def until(self, what, look, patience=PATIENCE):
         end = time.monotonic() + patience
@@ -77,8 +84,13 @@ class Station:
             if seen:
                 return seen
             if self.process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"it did not come to this: {what}\n{(self.home / 'log').read_text(errors='replace')[-4000:]}")
+                raise AssertionError(f"it did not come to this: {what}\n{self.trail()}")
             time.sleep(0.05)
+
+    def trail(self):
+        """The last of what was logged, the ends of jobs apart."""
+        lines = (self.home / "log").read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if "A job ended" not in line)[-4000:]
 
     def get(self, path, accept=None, base=None, timeout=PATIENCE):
         """Status, headers and text."""
@@ -89,6 +101,16 @@ class Station:
                 return answer.status, answer.headers, answer.read().decode()
         except urllib.error.HTTPError as answer:
             return answer.code, answer.headers, answer.read().decode()
+
+    def leasehold(self, *words, check=True):
+        """What `leasehold WORDS` prints."""
+        done = subprocess.run([str(BIN / "leasehold"), *map(str, words), "--config", str(self.home / "c.yaml")], capture_output=True, text=True)
+        if check and done.returncode:
+            raise AssertionError(f"leasehold {words}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout if check else done
+
+    def show(self, what):
+        return json.loads(self.leasehold("show", what, "--json"))
 
     def metric(self, sample):
         """The value of one sample, None where there is none."""

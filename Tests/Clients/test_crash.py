@@ -123,6 +123,50 @@ class CrashTests(unittest.TestCase):
     def test_a_store_that_evicts_while_it_is_killed_stays_whole(self):
         print(f"crash: seed {SEED}, {self.rounds('24MiB', ROUNDS // 2, True)} objects looked at after {ROUNDS // 2} kills while evicting")
 
+    def test_a_scrub_that_is_killed_leaves_a_whole_store(self):
+        """With files that nobody knows and blobs that are damaged, so that there is something to remove and to set aside."""
+        import subprocess
+        from behind import until
+        from harness import BIN
+        draw = random.Random(SEED)
+        server = Server(size="1GiB")
+        kept, damaged = {}, set()
+        try:
+            s3 = server.client()
+            s3.create_bucket(Bucket="crash")
+            for i in range(60):
+                kept[f"k{i}"] = draw.randbytes(draw.choice((10, 5_000, 200_000, 2 * MIB)))
+                s3.put_object(Bucket="crash", Key=f"k{i}", Body=kept[f"k{i}"])
+            blobs = server.home / "store" / "blobs"
+            for round in range(ROUNDS):
+                for i in range(40):
+                    data = draw.randbytes(1000)
+                    name = hashlib.sha256(data + b"not this").hexdigest()
+                    (blobs / name[:2] / name[2:]).write_bytes(data)
+                victim = draw.choice([k for k in kept if k not in damaged])
+                name = hashlib.sha256(kept[victim]).hexdigest()
+                (blobs / name[:2] / name[2:]).write_bytes(b"broken" + kept[victim][6:])
+                damaged.add(victim)
+                subprocess.run([str(BIN / "leasehold"), "cache", "verify", "--config", str(server.home / "leasehold.yaml")], check=True, capture_output=True)
+                enough = draw.randrange(0, 30)
+                until("so many blobs compared", lambda: server.counters()["scrubbed"] >= enough)
+                server.restart()
+                s3 = server.client()
+                for key, body in kept.items():
+                    if key not in damaged:
+                        self.assertEqual(s3.get_object(Bucket="crash", Key=key)["Body"].read(), body, f"seed {SEED}, round {round}")
+            # One that is not killed finishes the work.
+            subprocess.run([str(BIN / "leasehold"), "cache", "verify", "--config", str(server.home / "leasehold.yaml")], check=True, capture_output=True)
+            until("only whole blobs", lambda: sum(len(list(d.iterdir())) for d in blobs.iterdir()) == len(kept) - len(damaged))
+            for key in damaged:
+                s3.put_object(Bucket="crash", Key=key, Body=kept[key])
+            check_store(server.home)
+            for key, body in kept.items():
+                self.assertEqual(s3.get_object(Bucket="crash", Key=key)["Body"].read(), body)
+            print(f"crash: seed {SEED}, {ROUNDS} scrubs killed, {len(damaged)} damaged blobs set aside")
+        finally:
+            server.stop()
+
 
 if __name__ == "__main__":
     unittest.main()

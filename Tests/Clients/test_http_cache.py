@@ -300,6 +300,72 @@ class HTTPCacheTests(unittest.TestCase):
         gate.set()
         self.assertEqual((reply.status, reply.headers["proxy-status"]), (504, "leasehold; error=http_response_timeout"))
 
+    def test_a_head_that_goes_to_the_origin_says_whether_what_is_stored_holds(self):
+        self.origin.on["/head"] = response(headers={"Cache-Control": "max-age=600", "ETag": '"1"'}, body=b"x" * 100)
+        self.proxy("/head")
+        self.stored("/head")
+        # It goes there because of its condition.
+        fields = {"If-Match": '"1"'}
+        self.origin.on["/head"] = lambda request, _: response(headers={"Cache-Control": "max-age=600", "ETag": '"1"', "X-New": "1"}, body=b"x" * 100)[
+            :-100 if request.method == "HEAD" else None]
+        self.assertEqual(self.proxy("/head", method="HEAD", headers=fields).status, 200)
+        fresh = self.proxy("/head")
+        self.assertTrue(fresh.did.startswith("hit"))
+        self.assertEqual((fresh.headers.get("x-new"), len(fresh.body)), ("1", 100))
+        self.origin.on["/head"] = lambda request, _: response(headers={"Cache-Control": "max-age=600", "ETag": '"2"'}, body=b"y" * 100)[
+            :-100 if request.method == "HEAD" else None]
+        self.assertEqual(self.proxy("/head", method="HEAD", headers=fields).status, 200)
+        self.assertIn("fwd=uri-miss", self.proxy("/head").did)
+
+    def test_a_host_that_cannot_be_reached_is_not_tried_again_for_a_while(self):
+        nobody = free_port()
+        server = Server(more=f'''
+  fetch: {{ allow-private: ["127.0.0.1:{nobody}"] }}
+  caching: {{ negative: 60s }}''')
+        self.addCleanup(server.stop)
+        for i in range(5):
+            reply = ask(server.port, f"http://127.0.0.1:{nobody}/{i}")
+            self.assertEqual((reply.status, reply.headers["proxy-status"]), (502, "leasehold; error=connection_refused"))
+        counters = server.counters()
+        self.assertEqual((counters["origin-requests"], counters["origin-dead"]), (1, 4))
+
+    def test_https_origins_are_believed_when_their_authority_is(self):
+        from behind import Terminator
+        tls = Terminator(self.origin.port)
+        self.addCleanup(tls.close)
+        reverse = free_port()
+        more = f'''
+  fetch: {{{{ allow-private: ["127.0.0.1:{tls.port}", "[::1]:{tls.port}"], connect-ports: [{tls.port}]{{trust}} }}}}
+  reverse:
+    - {{{{ address: "127.0.0.1:{reverse}", origin: "https://localhost:{tls.port}" }}}}'''
+        self.origin.on["/tls"] = response(headers=FRESH, body=b"s" * 1000)
+        target = "/fetch?url=" + urllib.parse.quote(f"https://localhost:{tls.port}/tls", safe="")
+        stranger = Server(more=more.format(trust=""))
+        reply = ask(stranger.port, target)
+        stranger.stop()
+        self.assertEqual((reply.status, reply.headers["proxy-status"]), (502, "leasehold; error=tls_protocol_error"))
+        self.assertEqual((self.origin.counts["/tls"], tls.handshakes), (0, 0))
+        server = Server(more=more.format(trust=f", trust-file: {tls.certificate}"))
+        self.addCleanup(server.stop)
+        first = ask(server.port, target)
+        for _ in range(2000):
+            second = ask(server.port, target)
+            if second.did.startswith("hit"):
+                break
+        self.assertTrue(second.did.startswith("hit"), second.did)
+        self.assertEqual((first.status, first.body, second.body), (200, b"s" * 1000, b"s" * 1000))
+        self.assertEqual(self.origin.counts["/tls"], 1)
+        self.assertEqual(ask(reverse, "/tls").body, b"s" * 1000)
+        # A tunnel's TLS is its caller's affair.
+        import ssl
+        context = ssl.create_default_context(cafile=tls.certificate)
+        connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=PATIENCE, context=context)
+        connection.set_tunnel("localhost", tls.port)
+        # CONNECT goes to an address that is allowed; the name is checked by the caller.
+        connection.request("GET", "/tls")
+        self.assertEqual(connection.getresponse().read(), b"s" * 1000)
+        connection.close()
+
     def test_an_origin_that_is_not_there_is_a_502(self):
         nobody = free_port()
         server = Server(more=MORE.format(port=nobody, reverse=free_port()))

@@ -30,9 +30,13 @@ runtime-directory: {home}/run
 state-directory: {home}/state
 source: {{ directory: {home}/endpoints }}
 pools:
-  - {{ name: workers, service: shop/workers, port: http }}
+  - {{ name: workers, service: shop/workers, port: http, tenants: {{ ann: {{ weight: 1 }}, bob: {{ weight: 1 }} }} }}
 listeners:
-  - {{ name: http, address: 127.0.0.1:0, pool: workers }}
+  - name: http
+    address: 127.0.0.1:0
+    trust: {{ from: [127.0.0.0/8], headers: [tenant, affinity] }}
+    routes:
+      - {{ path: /, pool: workers }}
 asset-cache:
   address: 127.0.0.1:0
   directory: {home}/cache
@@ -123,6 +127,23 @@ class LeaseTests(unittest.TestCase):
         self.worker.on["/job"] = work
         ask(self.ports["http"], "/job")
         self.assertEqual(seen, [(403, "lease-not-live")])
+
+    def test_two_tenants_write_their_own_profiles_under_their_own_leases_and_nobody_elses(self):
+        seen = []
+
+        def work(request, connection):
+            lease = request.headers["leasehold-lease"]
+            seen.append((request.headers.get("x-who"), {tenant: self.put(lease, tenant=tenant, body=lease.encode()) for tenant in ("ann", "bob", "default")}))
+            return response(body=b"done")
+        self.worker.on["/job"] = work
+        for who in ("ann", "bob", "ann"):
+            self.assertEqual(ask(self.ports["http"], "/job", headers={"Leasehold-Tenant": who, "X-Who": who}).body, b"done")
+        for i, (who, answers) in enumerate(seen):
+            for tenant, answer in answers.items():
+                self.assertEqual(answer, ((200 if i == 2 else 201), None) if tenant == who else (403, "lease-not-live"), (i, who, tenant))
+        # A tenant that nobody configured is the default one, whose profiles are its own.
+        ask(self.ports["http"], "/job", headers={"Leasehold-Tenant": "stranger", "X-Who": "default"})
+        self.assertEqual({t: a[0] for t, a in seen[-1][1].items()}, {"ann": 403, "bob": 403, "default": 201})
 
     def test_a_lease_that_outlives_the_pool_keeper_still_writes(self):
         gate, seen = threading.Event(), []

@@ -38,6 +38,12 @@ class ObjectTests(unittest.TestCase):
 
     # Buckets
 
+    def test_an_empty_body_is_followed_by_the_next_request_on_the_same_connection(self):
+        self.s3.create_bucket(Bucket="empty-bodies")
+        for i in range(6):
+            self.s3.put_object(Bucket="empty-bodies", Key=str(i), Body=b"x" * (i % 2))
+        self.assertEqual([o["Size"] for o in self.s3.list_objects_v2(Bucket="empty-bodies")["Contents"]], [0, 1] * 3)
+
     def test_buckets_are_created_found_listed_located_and_deleted(self):
         s3 = self.s3
         s3.create_bucket(Bucket="to-and-fro", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})

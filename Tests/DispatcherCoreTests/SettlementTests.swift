@@ -88,6 +88,12 @@ import Testing
         caller.answer.keepsCaller = .random(using: &random)
         caller.answer.taken = .random(in: 0...AnswerRecord.takenMask, using: &random)
         #expect(CallerRecord(caller.words) == caller)
+
+        caller.answer = AnswerRecord()
+        caller.state = [.parked, .begun].randomElement(using: &random) ?? .parked
+        caller.tenant = TenantID(rawValue: .random(in: 0 ... .max, using: &random))
+        caller.urgency = Urgency(rawValue: .random(in: 0...7, using: &random)) ?? .standard
+        #expect(CallerRecord(caller.words) == caller)
     }
 
     @Test func wordsThatNobodyWritesAreNoRecord() {

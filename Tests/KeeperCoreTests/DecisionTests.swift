@@ -67,6 +67,58 @@ import Wire
         #expect(kept.map(\.number) == Array(31...40))
         #expect(kept.map(\.decision.ticket.rawValue) == Array(31...40))
         #expect(talk.keeper.decisions(since: 38).map(\.number) == [39, 40])
-        #expect(kept.allSatisfy { $0.decision.event == .refused(.noEndpoints, heldNanoseconds: 0) })
+        #expect(kept.allSatisfy { $0.decision.event == .refused(.noEndpoints, heldNanoseconds: 0, position: 0, queued: 0) })
+    }
+
+    private func overtaking(_ talk: Dialogue, of ticket: UInt64) throws -> Overtaking {
+        let all = talk.keeper.decisions()
+        let own = all.filter { $0.decision.ticket.rawValue == ticket }
+        let (first, last) = (try #require(own.first), try #require(own.first { if case .granted = $0.decision.event { true } else { false } }))
+        guard case .granted(_, _, let held) = last.decision.event else { throw Dialogue.Silence() }
+        let between = all.filter { $0.number > first.number && $0.number < last.number }.map(\.decision)
+        return Overtaking(between, over: last.decision, arrival: last.decision.at - .nanoseconds(held))
+    }
+
+    @Test func whoCameLaterAndWentFirstIsCountedByWhy() throws {
+        let talk = Dialogue(policy { $0.tenants += [.init(name: "a"), .init(name: "b", weight: 2)] })
+        talk.upsert(worker(1))
+        _ = try talk.lease(1)
+        func ask(_ id: UInt64, urgency: UInt8 = 3, tenant: String) {
+            talk.pass(.milliseconds(1))
+            talk.ask(id, urgency: urgency, tenant: tenant)
+        }
+        ask(2, tenant: "a")
+        ask(3, tenant: "a")
+        ask(4, tenant: "b")
+        ask(5, tenant: "b")
+        ask(6, tenant: "b")
+        ask(7, urgency: 1, tenant: "a")
+        ask(8, urgency: 5, tenant: "b")
+        talk.clear()
+        var order: [UInt64] = []
+        var lease = try #require(talk.keeper.leaseReports(at: talk.now).first?.lease)
+        for _ in 2...8 {
+            talk.clear()
+            talk.release(lease)
+            let grant = try #require(talk.grants.first)
+            (lease, order) = (grant.lease, order + [grant.ticket.rawValue])
+        }
+        #expect(order == [7, 2, 4, 5, 3, 6, 8])
+        #expect(try overtaking(talk, of: 2) == Overtaking(moreUrgent: 1))
+        #expect(try overtaking(talk, of: 3) == Overtaking(moreUrgent: 1, otherTenants: 2))
+        #expect(try overtaking(talk, of: 6) == Overtaking(moreUrgent: 1))
+        #expect(try overtaking(talk, of: 8).isNone)
+    }
+
+    @Test func aSeatKeepsItsNumberAndAnEndpointItsNameWhenTheyAreGone() throws {
+        let talk = Dialogue(policy())
+        talk.upsert(worker(1))
+        let lease = try talk.lease(1)
+        talk.remove(worker(1))
+        talk.release(lease.lease)
+        #expect(talk.keeper.endpointReports(of: talk.pool, at: talk.now).isEmpty)
+        let decision = try #require(talk.keeper.decisions().first?.decision)
+        #expect(talk.keeper.endpointName(lease.endpoint) == "worker-1")
+        #expect(talk.keeper.seatName(decision.seat) == "seat-100")
     }
 }

@@ -57,7 +57,8 @@ private func keyTables() -> String {
         ("Top of the file", ""), ("`source`", "source."),
         ("`source.kubernetes`", "source.kubernetes."), ("`pools[]`", "pools[]."), ("`pools[].workers`", "pools[].workers."),
         ("`listeners[]`", "listeners[]."), ("`listeners[].routes[]`", "listeners[].routes[]."), ("`publisher`", "publisher."),
-        ("`publisher.tls`", "publisher.tls."), ("`publisher.external-metrics`", "publisher.external-metrics."), ("`publisher.trace`", "publisher.trace."), ("`dispatcher`", "dispatcher."), ("`asset-cache`", "asset-cache."), ("`asset-cache.keys[]`", "asset-cache.keys[]."),
+        ("`publisher.tls`", "publisher.tls."), ("`publisher.external-metrics`", "publisher.external-metrics."), ("`publisher.trace`", "publisher.trace."), ("`publisher.keda`", "publisher.keda."), ("`dispatcher`", "dispatcher."), ("`asset-cache`", "asset-cache."), ("`asset-cache.keys[]`", "asset-cache.keys[]."),
+        ("`asset-cache.backing`", "asset-cache.backing."),
     ]
     // A key belongs to the group with the longest prefix that it has.
     func group(of path: String) -> String {

@@ -22,12 +22,12 @@ import Wire
         for result in JobEnd.Result.allCases { #expect(!queue.wants(result, nil)) }
     }
 
-    @Test func withoutTracesOnlyWhatWasNotServedIsWanted() {
+    @Test func ofASampleOfNothingWhatWasNotServedIsWantedAndWhatItsCallerKeeps() {
         let queue = JobEndQueue()
         queue.listen(0)
-        let kept = TraceContext(high: 1, low: 2, parent: 3, isSampled: true)
         #expect(!queue.wants(.served, nil))
-        #expect(!queue.wants(.served, kept))
+        #expect(!queue.wants(.served, TraceContext(high: 1, low: 2, parent: 3, isSampled: false)))
+        #expect(queue.wants(.served, TraceContext(high: 1, low: 2, parent: 3, isSampled: true)))
         for result in [JobEnd.Result.refused, .gone, .cut] { #expect(queue.wants(result, nil)) }
     }
 
@@ -160,7 +160,7 @@ import Wire
     }
 
     /// A publisher that is stopped holds nobody up, makes nothing grow, and finds the count of what it missed.
-    @Test func oneThatDoesNotReadMissesRounds() throws {
+    @Test func oneThatDoesNotReadMissesRoundsAndJobEnds() throws {
         let talk = try Talk()
         // More than a socket's buffer in each round.
         talk.vitals.collect = { round in for i in 0..<5_000 { round.count(.refused, "a-pool-with-a-long-name-of-its-own", "reason-\(i)", UInt64(i)) } }
@@ -172,36 +172,44 @@ import Wire
         var wish = ByteWriter()
         VitalsRequest.now.encode(into: &wish)
         let before = talk.loop.turns
-        for _ in 0..<5 {
+        for i in 0..<5 {
+            talk.vitals.jobs.add(JobEnd(job: TicketID(rawValue: UInt64(i)), pool: PoolID(name: "a"), result: .cut), at: monotonicNow())
             _ = try check(lh_send(socket.raw, wish.bytes.baseAddress, wish.count, 0), "send")
             for _ in 0..<10 { try talk.loop.turn(maximumWait: 10_000_000) }
         }
         #expect(talk.loop.turns >= before + 50)
         // Now it reads.
-        var missed = 0.0
+        var missed = (rounds: 0.0, jobs: 0.0)
+        var told = 0
         var buffer = [UInt8](repeating: 0, count: Bounds.packetBytes)
         let end = monotonicNow() + 30_000_000_000
-        while missed == 0 {
-            try #require(monotonicNow() < end, "it was not told what it missed")
+        while missed.rounds == 0 || told + Int(missed.jobs) < 5 {
+            try #require(monotonicNow() < end, "it was not told what it missed: \(missed), \(told) job ends told")
             try talk.loop.turn(maximumWait: 10_000_000)
             while true {
                 let count = buffer.withUnsafeMutableBytes { lh_recv(socket.raw, $0.baseAddress, $0.count, 0) }
                 guard count > 0 else { break }
-                missed += droppedRounds(buffer[..<count])
+                for message in messages(buffer[..<count]) {
+                    switch message {
+                    case .number(.vitalsDropped, let labels, let value) where labels[1] == "rounds": missed.rounds = value
+                    case .number(.vitalsDropped, let labels, let value) where labels[1] == "jobs": missed.jobs = value
+                    case .job: told += 1
+                    case .begin, .number, .histogram, .end, .event: break
+                    }
+                }
             }
         }
-        #expect(missed > 0)
+        #expect(missed.jobs > 0)
+        #expect(told + Int(missed.jobs) == 5)
     }
-    /// What a packet says of rounds that were not told.
-    private func droppedRounds(_ packet: ArraySlice<UInt8>) -> Double {
+
+    private func messages(_ packet: ArraySlice<UInt8>) -> [VitalsMessage] {
         Array(packet).withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
-            var seen = 0.0
+            var out: [VitalsMessage] = []
             // The hello is no message of the edge.
-            while !reader.isAtEnd, let message = try? VitalsMessage.decode(from: &reader) {
-                if case .number(.vitalsDropped, let labels, let value) = message, labels[1] == "rounds" { seen = value }
-            }
-            return seen
+            while !reader.isAtEnd, let message = try? VitalsMessage.decode(from: &reader) { out.append(message) }
+            return out
         }
     }
 }

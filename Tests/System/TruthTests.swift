@@ -294,6 +294,55 @@ import Testing
         }
     }
 
+    @Test func callersWhoHangUpWhileNobodyIsInTheSeatAreToldOfOnce() throws {
+        let configuration = """
+            pools: [{ name: pods, service: shop/pods, port: http, hold: { timeout: 60s }, tenants: { acme: {} } }]
+            listeners:
+              - name: http
+                address: 127.0.0.1:0
+                pool: pods
+                trust: { from: [127.0.0.0/8] }
+            log-jobs: all
+            """
+        try Fleet.run(configuration) { fleet in
+            let gate = Gate()
+            let worker = try fleet.serveHTTP { _, _ in
+                try gate.wait()
+                return Reply.ok()
+            }
+            var callers: [RawCaller] = []
+            for number in 0..<4 {
+                let caller = try fleet.call()
+                try caller.get("/", "Leasehold-Tenant: acme", "Priority: u=\(number)")
+                callers.append(caller)
+                if number == 0 {
+                    try worker.wait("the first job") { $0.running == 1 }
+                } else {
+                    try fleet.waitPool("pods", "caller \(number) in line") { $0.queued == number }
+                }
+            }
+            try fleet[.dispatcher].kill()
+            callers[1].reset()
+            callers[2].close()
+            // Their places in line are given back at once.
+            try fleet.waitPool("pods", "the two that left") { $0.queued == 1 }
+            try fleet.launch(.dispatcher)
+            try fleet[.dispatcher].waitForNotification("READY=1")
+            try fleet.waitCounter("jobs-gone", atLeast: 2)
+            gate.open()
+            #expect(try callers[0].readResponse().status == 200)
+            #expect(try callers[3].readResponse().status == 200)
+            try fleet.waitCounter("jobs-served", atLeast: 2)
+            func count(_ name: String) throws -> UInt64 { try fleet.counter("jobs-\(name)") }
+            #expect(try count("accepted") == 4 && count("served") == 2 && count("gone") == 2 && count("refused") == 0 && count("cut") == 0)
+            let lines = try waitLines(fleet, 4)
+            #expect(Set(lines.compactMap { $0["job"] }).count == 4 && lines.count == 4)
+            #expect(Set(lines.map { "\($0["result"] ?? "") \($0["urgency"] ?? "") \($0["tenant"] ?? "")" }) == [
+                "served 0 acme", "gone 1 acme", "gone 2 acme", "served 3 acme",
+            ])
+        }
+    }
+
     // MARK: Traces
 
     @Test func aTraceIsContinuedWhereSpansAreExportedAndPassesUntouchedWhereNot() throws {

@@ -139,6 +139,21 @@ import Testing
         }
     }
 
+    /// Ctrl-Z and `fg`: what the processes said meanwhile was not read, so none of them was silent.
+    @Test func whoStoodStillItselfBlamesNobody() throws {
+        try withUp(nil, ["--watchdog", "1"]) { fleet, up, ready in
+            try up.signal(SIGSTOP)
+            // Longer than the watchdog and what counts as late.
+            _ = poll(nil, 0, 2500)
+            try up.signal(SIGCONT)
+            try up.signal(SIGHUP)
+            try up.wait("its next turns") { up.output.contains("reloading") }
+            #expect(try fetch(ready) == 200)
+            #expect(!up.output.contains("has not spoken"))
+            for (name, pid) in ready.processes { #expect(lh_kill(pid, 0) == 0, "\(name)") }
+        }
+    }
+
     @Test func aHangUpReloadsEveryProcess() throws {
         try withUp { _, up, _ in
             up.signal(SIGHUP)

@@ -185,6 +185,29 @@ def the_journal_has_fields_ids_and_explanations():
 
 
 @test
+def leasehold_logs_finds_one_job_in_the_journal():
+    place = cursor()
+    leases = [get()[1]["Leasehold-Lease"] for _ in range(3)]
+    entries = [until("the job's line", lambda: journal(place, "LEASEHOLD_LEASE=" + lease.split("/")[1]))[0] for lease in leases]
+    jobs = [entry["LEASEHOLD_JOB"] for entry in entries]
+    assert len(set(jobs)) == 3, jobs
+
+    def logs(*words):
+        return [json.loads(line) for line in run("leasehold", "logs", "--json", *words).stdout.splitlines() if line.startswith("{")]
+
+    for entry, job, lease in zip(entries, jobs, leases):
+        found = logs("--job", job)
+        assert [line["__CURSOR"] for line in found] == [entry["__CURSOR"]], found
+        assert found[0]["LEASEHOLD_LEASE"] == lease.split("/")[1] and found[0]["LEASEHOLD_RESULT"] == "served", found
+        assert [line["LEASEHOLD_JOB"] for line in logs("--lease", lease) if "LEASEHOLD_RESULT" in line] == [job]
+    text = run("leasehold", "logs", "--job", jobs[1]).stdout
+    assert text.count("A job ended") == 1, text
+    # As somebody who may only look.
+    seen = as_user("nobody", "leasehold", "logs", "--job", jobs[1], groups="systemd-journal,leasehold-control")
+    assert seen.returncode == 0 and "A job ended" in seen.stdout, seen.stdout
+
+
+@test
 def a_reload_is_a_hangup_and_a_wrong_configuration_is_refused():
     place = cursor()
     before = [pid(d) for d in DAEMONS]
@@ -237,12 +260,19 @@ def published(path):
         connection.close()
 
 
+def keda_is_greeted():
+    """Whether a server of HTTP/2 answers where KEDA asks: its first frame is SETTINGS."""
+    with socket.create_connection(("127.0.0.1", 9809), timeout=PATIENCE) as caller:
+        caller.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        return caller.recv(9)[3:4] == b"\4"
+
+
 @test
 def the_publisher_hears_everybody_and_nobody_else_hears_them():
     run("systemctl", "stop", "leasehold.target")
-    configure(pools() + "publisher: {}\n")
+    configure(pools() + "publisher: { keda: {} }\n")
     run("systemctl", "start", "leasehold.target")
-    run("systemctl", "enable", "--now", "leasehold-publisher.socket", unit("publisher"))
+    run("systemctl", "enable", "--now", "leasehold-publisher.socket", "leasehold-publisher-keda.socket", unit("publisher"))
     assert get()[0] == 200
     names = [*DAEMONS, "publisher"]
     lines = [f'leasehold_process_up{{process="{name}"}} 1' for name in names]
@@ -259,12 +289,13 @@ def the_publisher_hears_everybody_and_nobody_else_hears_them():
     former = pid("publisher")
     run("systemctl", "kill", "--signal=KILL", "--kill-who=main", unit("publisher"))
     assert published("/healthz") == (200, "ok\n")
+    assert keda_is_greeted()
     assert pid("publisher") != former
     # Stopped for longer than its watchdog: nobody minds.
     run("systemctl", "kill", "--signal=STOP", "--kill-who=main", unit("publisher"))
     assert all(get()[0] == 200 for _ in range(20))
     until("its watchdog has replaced it", lambda: show(unit("publisher"), "ActiveState") == "active" and published("/healthz") == (200, "ok\n"), 60)
-    run("systemctl", "disable", "--now", "leasehold-publisher.socket", unit("publisher"))
+    run("systemctl", "disable", "--now", "leasehold-publisher.socket", "leasehold-publisher-keda.socket", unit("publisher"))
     run("systemctl", "stop", "leasehold.target")
     configure(pools())
     run("systemctl", "start", "leasehold.target")

@@ -49,8 +49,10 @@ public struct S3Error: Error, Hashable, Sendable {
         case noSuchVersion = "NoSuchVersion"
         case notImplemented = "NotImplemented"
         case notModified = "NotModified"
+        case operationAborted = "OperationAborted"
         case preconditionFailed = "PreconditionFailed"
         case requestTimeTooSkewed = "RequestTimeTooSkewed"
+        case serviceUnavailable = "ServiceUnavailable"
         case signatureDoesNotMatch = "SignatureDoesNotMatch"
         case slowDown = "SlowDown"
         case tooManyBuckets = "TooManyBuckets"
@@ -73,14 +75,14 @@ extension S3Error.Code {
         case .accessDenied, .invalidAccessKeyID, .requestTimeTooSkewed, .signatureDoesNotMatch: 403
         case .noSuchBucket, .noSuchKey, .noSuchLifecycleConfiguration, .noSuchUpload, .noSuchVersion: 404
         case .methodNotAllowed: 405
-        case .bucketAlreadyOwnedByYou, .bucketNotEmpty: 409
+        case .bucketAlreadyOwnedByYou, .bucketNotEmpty, .operationAborted: 409
         case .missingContentLength: 411
         case .preconditionFailed: 412
         case .invalidRange, .invalidPartNumber: 416
         case .wrongHost: 421
         case .internalError: 500
         case .notImplemented: 501
-        case .slowDown: 503
+        case .serviceUnavailable, .slowDown: 503
         case .insufficientStorage: 507
         }
     }
@@ -124,8 +126,10 @@ extension S3Error.Code {
         case .noSuchVersion: "The specified version does not exist."
         case .notImplemented: "A header or query you provided implies functionality that is not implemented."
         case .notModified: "Not Modified"
+        case .operationAborted: "A conflicting operation is in progress on this name. Please try again."
         case .preconditionFailed: "At least one of the pre-conditions you specified did not hold."
         case .requestTimeTooSkewed: "The difference between the request time and the server's time is too large."
+        case .serviceUnavailable: "The store behind cannot be reached, and this is not here."
         case .signatureDoesNotMatch:
             "The request signature we calculated does not match the signature you provided. Check your key and signing method."
         case .slowDown: "Please reduce your request rate."

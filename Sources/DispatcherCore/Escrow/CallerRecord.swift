@@ -31,9 +31,15 @@ public struct CallerRecord: Hashable, Sendable {
     public var job = JobID(slot: 0, generation: 0)
     public var arrived = Instant.zero
     public var pool = PoolID(rawValue: 0)
+    /// Whose job it is, and how urgent; valid as the job is.
+    public var tenant = TenantID.standard
+    public var urgency = Urgency.standard
     public var answer = AnswerRecord()
 
     public init() {}
+
+    /// Whether ``job`` and what goes with it are valid.
+    public var hasJob: Bool { state == .parked || state == .begun }
 }
 
 /// An answer of our own: enough to write it again where none of it was sent.
@@ -67,8 +73,16 @@ public struct AnswerRecord: Hashable, Sendable {
 //   1  low half: generation, high half: generation of the job          2  deadline (CLOCK_MONOTONIC, ns)
 //   3  arrived      4  pool, high half: slot of the job                5  answer: position at the sink
 //   6  answer: length, length of the head  7  answer: bits 0–7 content, 8–15 traits, 16–31 Retry-After, 32 keeps the caller, 33– bytes taken before
+//   With a job, in place of the answer: 5 tenant   6 urgency   7 the mark of its end, see ``endMark(serial:)``
 
 extension CallerRecord {
+    public static let tenantWord = 5
+    public static let urgencyWord = 6
+    public static let markWord = 7
+
+    /// In ``markWord`` once the end of the connection's job with that serial was counted and told: nobody tells it again.
+    public static func endMark(serial: UInt32) -> UInt64 { 1 << 63 | UInt64(serial) }
+
     public var words: SIMD8<UInt64> {
         var words = SIMD8<UInt64>()
         words[0] =
@@ -78,6 +92,11 @@ extension CallerRecord {
         words[2] = UInt64(bitPattern: deadline.nanoseconds)
         words[3] = UInt64(bitPattern: arrived.nanoseconds)
         words[4] = UInt64(pool.rawValue) | UInt64(job.slot) << 32
+        if hasJob {
+            words[5] = tenant.rawValue
+            words[6] = UInt64(urgency.rawValue)
+            return words
+        }
         let answer = answer.words
         words[5] = answer[0]
         words[6] = answer[1]
@@ -98,6 +117,11 @@ extension CallerRecord {
         deadline = Instant(nanoseconds: Int64(bitPattern: words[2]))
         arrived = Instant(nanoseconds: Int64(bitPattern: words[3]))
         pool = PoolID(rawValue: UInt32(truncatingIfNeeded: words[4]))
+        if hasJob {
+            tenant = TenantID(rawValue: words[5])
+            urgency = Urgency(rawValue: UInt8(truncatingIfNeeded: words[6])) ?? .standard
+            return
+        }
         answer.at = words[5]
         answer.length = UInt32(truncatingIfNeeded: words[6])
         answer.headLength = UInt32(truncatingIfNeeded: words[6] >> 32)

@@ -6,6 +6,8 @@ public enum RecordLayout {
     public static let magic: UInt64 = 0x3144_524f_4345_524c  // "LRECORD1"
     public static let version: UInt64 = 2
     public static let headerWords = 512
+    /// One more than the highest slot of a caller that was ever used.
+    public static let callersUsedAt = 4
     /// A number that stands for each listener by its name and protocol, in order: another configuration may count them differently.
     public static let listenersAt = 8
     public static let listeners = headerWords - listenersAt

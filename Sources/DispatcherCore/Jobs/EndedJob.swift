@@ -18,6 +18,11 @@ public struct EndedJob: Sendable {
     public var bytesIn: UInt64 = 0
     public var bytesOut: UInt64 = 0
 
+    /// One that never had a lease, as far as is known.
+    public init(id: JobID, request: JobRequest, result: JobEnd.Result, arrived: Instant, ended: Instant) {
+        (self.id, self.request, self.result, self.arrived, self.ended) = (id, request, result, arrived, ended)
+    }
+
     public struct Lease: Hashable, Sendable {
         public var id: LeaseID
         public var endpoint: EndpointID
@@ -62,8 +67,8 @@ extension JobMachine {
         phase: LeasePhase = .connected, at now: Instant
     ) -> EndedJob? {
         guard let job = self[id] ?? justEnded(id), !job.isProbe else { return nil }
-        var end = EndedJob(
-            id: id, request: job.request, result: result, reason: reason, outcome: outcome, arrived: job.arrived, ended: now)
+        var end = EndedJob(id: id, request: job.request, result: result, arrived: job.arrived, ended: now)
+        (end.reason, end.outcome) = (reason, outcome)
         switch was ?? job.phase {
         case .none, .waiting: end.outcome = nil
         case .dialing: end.lease = EndedJob.Lease(id: job.lease, endpoint: job.endpoint, granted: job.granted, phase: .dialing)

@@ -74,9 +74,6 @@ public struct PoolVitals: @unchecked Sendable {
         WordHistogram(words + Layout.session).add(end.ended - dialed)
     }
 
-    /// A job was lost with its facts: nobody could go on with it.
-    public func lose() { words[Layout.results + Int(JobEnd.Result.cut.rawValue)] &+= 1 }
-
     /// An answer of our own.
     public func refuse(_ reason: Reason) {
         guard Int(reason.rawValue) < Layout.dial - Layout.refused else { return }

@@ -35,7 +35,9 @@ extension AssetCacheConfiguration {
             "Origins that are cached at an address of their own.")
         keys.section("caching", \.caching, CachingConfiguration.schema, traits: .restart, "How responses of origins are kept.")
         keys.section("profiles", \.profiles, ProfilesConfiguration.schema, traits: .restart, "Browser profiles, at /profiles/TENANT/NAME.")
-        keys.refused("backing", remedy: "use it without a store behind it; tiering is not part of this version")
+        keys.optionalSection(
+            "backing", \.backing, BackingConfiguration.schema, traits: .restart,
+            "An S3 behind this store, which nodes share; this disk is then a cache of it.")
     }
 }
 
@@ -75,6 +77,15 @@ extension AssetCacheConfiguration {
             reading.complain(
                 about: "asset-cache.anonymous", "is for an address on loopback, and \(address) is none",
                 remedy: "write anonymous: none, or address: 127.0.0.1:9900")
+        }
+        if let backing {
+            switch (backing.secret, backing.secretFile) {
+            case (nil, nil) where !reading.isGiven("asset-cache.backing.secret") && !reading.isGiven("asset-cache.backing.secret-file"):
+                reading.complain(about: "asset-cache.backing", "has no secret", remedy: "add secret-file: PATH")
+            case (.some, .some):
+                reading.complain(about: "asset-cache.backing.secret", "stands beside secret-file", remedy: "keep one of the two")
+            case (nil, nil), (.some, nil), (nil, .some): break
+            }
         }
         if let fetch, !address.isLoopback, fetch.allowHosts.contains("*") {
             reading.complain(
@@ -143,6 +154,48 @@ extension ProfilesConfiguration {
     }
 }
 
+extension BackingConfiguration {
+    static let schema = Section(initial: BackingConfiguration()) { keys in
+        keys.value(
+            "endpoint", \.endpoint, .originURL, traits: [.required, .restart], example: "https://s3.example.org",
+            "The S3 behind: scheme, host and port; buckets are named in its path.")
+        keys.value(
+            "bucket", \.bucket, .bucketName, traits: [.required, .restart], example: "leasehold", "The one bucket that is used there; it must exist.")
+        keys.value("region", \.region, .accessKey, traits: .restart, "What requests are signed for.")
+        keys.value("access-key", \.accessKey, .accessKey, traits: [.required, .restart], example: "node", "The key that requests are signed with.")
+        keys.optional("secret", \.secret, .secret, traits: .restart, absent: "", "Its secret: for tests, because others read this file.")
+        keys.optional(
+            "secret-file", \.secretFile, .path(), traits: .restart, absent: "",
+            "A file that holds the secret; a line break at its end does not count.")
+        keys.value(
+            "prefix", \.prefix, .keyPrefix, traits: .restart,
+            "What the names there begin with: BUCKET/KEY stands behind it.")
+        keys.value(
+            "mode", \.mode, .choice([("read-through", .readThrough), ("write-through", .writeThrough), ("write-back", .writeBack)]),
+            traits: .restart,
+            "read-through: writes stay here; write-through: acknowledged when they are there; write-back: acknowledged when durable here, sent later."
+        )
+        keys.value(
+            "queue", \.queue, .count(1...1_000_000), traits: .restart,
+            "Names that wait to be sent at most; more writes are answered 503 SlowDown.")
+        keys.value(
+            "check-after", \.checkAfter, .duration(atLeast: .zero, atMost: .seconds(30 * 86_400)), traits: .restart,
+            "How long a copy is served without asking whether it still holds; 0 asks each time.")
+        keys.optional(
+            "trust-file", \.trustFile, .path(), traits: .restart, absent: "",
+            "Certificates (PEM) of authorities that are believed beside the system's.")
+        keys.value(
+            "connect", \.connect, .duration(atLeast: .milliseconds(10), atMost: .seconds(60)), traits: .restart,
+            "How long a connection may take, TLS not counted.")
+        keys.value(
+            "first-byte", \.firstByte, .duration(atLeast: .milliseconds(10), atMost: .seconds(600)), traits: .restart,
+            "From a request to the head of its response; more is a failure.")
+        keys.value(
+            "idle", \.idle, .duration(atLeast: .milliseconds(10), atMost: .seconds(600)), traits: .restart,
+            "Between two pieces of a body, in either direction; more is a failure.")
+    }
+}
+
 extension ListenAddress {
     /// 127.0.0.0/8, ::1, or a Unix socket.
     var isLoopback: Bool {
@@ -206,6 +259,34 @@ extension ValueType where Value == String {
                     throw Complaint("\(quoted(text)) is not a host name", remedy: "write it like assets.example.org, without port")
                 }
                 return text.lowercased()
+            },
+            render: { .text($0) })
+    }
+}
+
+extension ValueType where Value == String {
+    /// As S3 has them.
+    static var bucketName: ValueType {
+        .scalar(
+            "bucket",
+            parse: { (text, _) throws(Complaint) in
+                guard (3...63).contains(text.utf8.count),
+                    text.utf8.allSatisfy({ (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2d || $0 == 0x2e })
+                else { throw Complaint("\(quoted(text)) is not a bucket's name", remedy: "use 3 to 63 small letters, digits, - and .") }
+                return text
+            },
+            render: { .text($0) })
+    }
+
+    /// The beginning of keys: up to 256 bytes without control characters, no slash in front.
+    static var keyPrefix: ValueType {
+        .scalar(
+            "text",
+            parse: { (text, _) throws(Complaint) in
+                guard text.utf8.count <= 256, !text.hasPrefix("/"), text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else {
+                    throw Complaint("\(quoted(text)) is not the beginning of keys", remedy: "write it like nodes/, without a slash in front")
+                }
+                return text
             },
             render: { .text($0) })
     }

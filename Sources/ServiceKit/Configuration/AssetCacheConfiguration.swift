@@ -28,6 +28,8 @@ public struct AssetCacheConfiguration: Hashable, Sendable {
     /// How responses are kept, whichever way they were asked for.
     public var caching = CachingConfiguration()
     public var profiles = ProfilesConfiguration()
+    /// The store that many nodes share; nil: this disk is all there is.
+    public var backing: BackingConfiguration?
 
     public init() {}
 }
@@ -141,6 +143,41 @@ public struct ProfilesConfiguration: Hashable, Sendable {
     public var largest = 1 << 30
     /// Whether writes name a lease that the pool-keeper knows. Without, only a key with rights for the tenant serves.
     public var leases = false
+
+    public init() {}
+}
+
+/// An S3 behind this store.
+public struct BackingConfiguration: Hashable, Sendable {
+    /// `http://HOST:PORT` or `https://…`, without a path.
+    public var endpoint = ""
+    public var bucket = ""
+    public var region = "us-east-1"
+    public var accessKey = ""
+    /// Given in the file itself, or nil.
+    public var secret: String?
+    /// Absolute; its content without the line break at its end is the secret.
+    public var secretFile: String?
+    /// Before every key.
+    public var prefix = ""
+    public var mode = Mode.readThrough
+    /// Names that wait to be sent, at most.
+    public var queue = 10_000
+    /// For how long a copy is served without asking whether it still holds.
+    public var checkAfter = Duration.seconds(60)
+    /// More certificates that are believed, PEM. Absolute.
+    public var trustFile: String?
+    public var connect = Duration.seconds(5)
+    /// From the end of a request to the head of its response.
+    public var firstByte = Duration.seconds(30)
+    /// Between two pieces of a body, in either direction.
+    public var idle = Duration.seconds(30)
+
+    public enum Mode: CaseIterable, Hashable, Sendable {
+        case readThrough
+        case writeThrough
+        case writeBack
+    }
 
     public init() {}
 }

@@ -241,6 +241,7 @@ extension Configuration {
         if let external = publisher?.externalMetrics {
             bound.append(("publisher.external-metrics.address", "the External Metrics API", external.address, false))
         }
+        if let keda = publisher?.keda { bound.append(("publisher.keda.address", "the publisher for KEDA", keda.address, false)) }
         if let assetCache {
             bound.append(("asset-cache.address", "the asset cache", assetCache.address, false))
             for (i, reverse) in assetCache.reverse.enumerated() where reading.isGiven("asset-cache.reverse[\(i)].address") {

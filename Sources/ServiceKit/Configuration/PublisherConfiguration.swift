@@ -13,6 +13,15 @@ public struct PublisherConfiguration: Hashable, Sendable {
     public var trace: TraceConfiguration?
     /// Nil: autoscalers of Kubernetes cannot ask.
     public var externalMetrics: ExternalMetricsConfiguration?
+    /// Nil serves no KEDA.
+    public var keda: KedaConfiguration?
+
+    public init() {}
+}
+
+/// Where KEDA asks its external scaler.
+public struct KedaConfiguration: Hashable, Sendable {
+    public var address = ListenAddress.ip(.loopback(port: 9809))
 
     public init() {}
 }
@@ -68,7 +77,15 @@ extension PublisherConfiguration {
         keys.optionalSection(
             "external-metrics", \.externalMetrics, ExternalMetricsConfiguration.schema, traits: .restart,
             "Serves the External Metrics API to Kubernetes' aggregator, for HorizontalPodAutoscalers.")
-        keys.refused("keda", remedy: "use KEDA's Prometheus scaler with /metrics; the external scaler is not part of this version")
+        keys.optionalSection("keda", \.keda, KedaConfiguration.schema, traits: .restart, "Serves KEDA's external scaler there, over gRPC.")
+    }
+}
+
+extension KedaConfiguration {
+    static let schema = Section(initial: KedaConfiguration()) { keys in
+        keys.value(
+            "address", \.address, .address, traits: .restart,
+            "Where KEDA asks, over gRPC without TLS; under systemd the socket unit's FileDescriptorName=keda.")
     }
 }
 

@@ -40,8 +40,9 @@ public final class JobEndQueue: Sendable {
         case .refused, .gone, .cut: return true
         case .served: break
         }
-        if millionths == 0 { return false }
+        // A sample of nothing takes nothing from what callers keep. Where nobody exports spans, no job has a trace.
         if let trace, trace.isSampled { return true }
+        if millionths == 0 { return false }
         // Weyl's sequence: as even as a sample can be, and no state but a count.
         let (_, n) = drawn.wrappingAdd(1, ordering: .relaxed)
         return (n &* 0x9e37_79b9_7f4a_7c15) >> 32 < UInt64(millionths) << 32 / 1_000_000

@@ -23,6 +23,8 @@ public final class Vitals {
     private var nextRound: Int64 = .max
     private var droppedRounds: UInt64 = 0
     private var droppedEvents: UInt64 = 0
+    /// Taken from the queue for one that does not read.
+    private var untoldJobs: UInt64 = 0
 
     private struct Listener {
         var link: Link
@@ -96,7 +98,10 @@ public final class Vitals {
 
     private func tell(_ ended: [JobEnd], _ listener: inout Listener, _ now: Int64) {
         // Events are kept for it; job ends are not.
-        guard !listener.link.isBacklogged else { return }
+        guard !listener.link.isBacklogged else {
+            untoldJobs += UInt64(ended.count)
+            return
+        }
         for job in ended { listener.link.send(VitalsMessage.job(job)) }
         let (news, next, missed) = events.since(listener.nextEvent, at: now)
         for event in news { listener.link.send(VitalsMessage.event(event)) }
@@ -123,7 +128,7 @@ public final class Vitals {
         round.count(.processCPU, name, seconds: ProcessTable.ownProcessorTime())
         round.count(.processTurns, name, loop.turns)
         round.count(.vitalsDropped, name, "rounds", droppedRounds)
-        round.count(.vitalsDropped, name, "jobs", jobs.dropped)
+        round.count(.vitalsDropped, name, "jobs", jobs.dropped + untoldJobs)
         round.count(.vitalsDropped, name, "events", droppedEvents)
     }
 }

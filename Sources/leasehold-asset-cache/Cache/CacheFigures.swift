@@ -1,5 +1,6 @@
 import AssetCore
 import Model
+import ServiceKit
 
 /// What the HTTP cache has done since its start: one plain value.
 struct CacheFigures: Sendable {
@@ -17,6 +18,10 @@ struct CacheFigures: Sendable {
     /// Requests to origins.
     var originRequests: UInt64 = 0
     var originFailures: UInt64 = 0
+    /// Of the requests, those to which no head of a response came.
+    var originUnanswered: UInt64 = 0
+    /// Answered at once, because their host could not be reached a moment before.
+    var deadHosts: UInt64 = 0
     /// Responses that were kept, and those that began to be and could not.
     var stored: UInt64 = 0
     var notStored: UInt64 = 0
@@ -37,7 +42,24 @@ struct CacheFigures: Sendable {
             "cache-hits": hits, "cache-hits-stale": staleHits, "cache-validated": validated, "cache-misses": misses,
             "cache-collapsed": collapsed, "cache-passed": passed, "cache-refused": refused, "cache-stored": stored,
             "cache-not-stored": notStored, "cache-bytes-saved": bytesSaved, "cache-bytes-out": bytesOut,
-            "cache-invalidated": invalidated, "origin-requests": originRequests, "origin-failures": originFailures,
+            "cache-invalidated": invalidated, "origin-requests": originRequests, "origin-failures": originFailures, "origin-dead": deadHosts,
         ]
+    }
+
+    /// For the publisher.
+    func tell(_ round: inout VitalsRound) {
+        for (result, count) in [
+            ("hit", hits - staleHits), ("stale", staleHits), ("validated", validated), ("miss", misses), ("collapsed", collapsed),
+            ("passed", passed), ("refused", refused),
+        ] { round.count(.cacheHTTP, result, count) }
+        round.count(.cacheSaved, bytesSaved)
+        round.count(.cacheSent, bytesOut)
+        round.count(.cacheOriginRequests, "answered", originLatency.count)
+        round.count(.cacheOriginRequests, "failed", originUnanswered)
+        round.histogram(.cacheOrigin, value: originLatency)
+        for row in hosts.all {
+            round.gauge(.cacheHostRequests, row.host, value: Double(row.requests))
+            round.gauge(.cacheHostHits, row.host, value: Double(row.hits) / Double(max(1, row.requests)))
+        }
     }
 }

@@ -97,10 +97,12 @@ extension CacheService {
         let hasBody = !exchange.isBodyRead
         if hasBody, exchange.contentLength == nil { fields.append("transfer-encoding", "chunked") }
         let body: (() async throws -> ByteBuffer?)? = hasBody ? { try await exchange.nextPiece() } : nil
+        let requestTime = wallClock()
         let response = try await askOrigin(asked.method, asked, fields, body: body)
         var status = CacheStatus.forwarded(why, status: response.status)
         let gone = Invalidation.urls(method: asked.method, url: asked.url, status: response.status, response: response.fields)
         for url in gone { await invalidate(url, asked.way) }
+        if asked.method == "HEAD" { await update(asked, response, requestTime) }
         if let next = asked.redirect(response.status, response.fields) {
             response.close()
             return next
@@ -112,6 +114,25 @@ extension CacheService {
         }
         try await relay(response, status, exchange)
         return nil
+    }
+
+    /// What a HEAD that went to the origin says of what is stored.
+    private func update(_ asked: Asked, _ response: OriginResponse, _ requestTime: Timestamp) async {
+        guard let entries = try? await entries(asked.name), !entries.isEmpty else { return }
+        let (name, negative) = (asked.name, policy.negative)
+        for entry in entries where entry.stored.answers(asked.fields) {
+            switch HeadUpdate.judge(
+                stored: entry.stored, status: response.status, response: response.fields, length: response.length,
+                requestTime: requestTime, responseTime: wallClock(), negative: negative)
+            {
+            case .unrelated: break
+            case .freshened(let stored):
+                // Should it fail, the next request asks once more.
+                _ = try? await blocking { [store] in try store.freshen(entry, stored, negative: negative) }
+                hot.forget(name)
+            case .outdated: await invalidate(asked.url, asked.way)
+            }
+        }
     }
 
     private func invalidate(_ url: TargetURL, _ way: Way) async {

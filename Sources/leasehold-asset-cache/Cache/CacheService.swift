@@ -33,6 +33,8 @@ final class CacheService: Sendable {
     let pseudonym: String
     private let desk = Mutex(Desk())
     private let numbers = Mutex(CacheFigures())
+    private let dead = Mutex(DeadHosts<OriginFailure>())
+    private let deadFor: Duration
 
     private struct Desk {
         var flights = Flights()
@@ -54,6 +56,7 @@ final class CacheService: Sendable {
         policy = StoragePolicy(
             keepsSetCookie: configuration.storeSetCookie, negative: configuration.negative.components.seconds,
             largest: Int64(configuration.largest))
+        deadFor = configuration.negative
         hot = HotEntries(bound: configuration.memory)
         pseudonym = "leasehold-" + String(instance, radix: 16)
     }
@@ -311,9 +314,28 @@ final class CacheService: Sendable {
         Loops.mark(&fields, pseudonym: pseudonym)
         for name in fields.all.map(\.name) where name.hasPrefix("leasehold-") { fields.remove(name) }
         let start = monotonicNow()
+        let host = "\(asked.way.trust.rawValue) \(asked.url.host) \(asked.url.port)"
+        if let failure = dead.withLock({ $0.failure(of: host, at: Instant(nanoseconds: start)) }) {
+            count { $0.deadHosts += 1 }
+            throw failure
+        }
         count { $0.originRequests += 1 }
-        let response = try await client.send(method, asked.url, fields, trust: asked.way.trust, body: body)
+        let response: OriginResponse
+        do { response = try await client.send(method, asked.url, fields, trust: asked.way.trust, body: body) } catch {
+            count { $0.originUnanswered += 1 }
+            if let failure = error as? OriginFailure { remember(failure, host) }
+            throw error
+        }
         count { $0.originLatency.add(.nanoseconds(monotonicNow() - start)) }
         return response
+    }
+
+    /// What is of a host, and not of one request.
+    private func remember(_ failure: OriginFailure, _ host: String) {
+        switch failure {
+        case .noSuchHost, .unreachable, .connectTimeout:
+            dead.withLock { $0.failed(host, failure, for: deadFor, at: Instant(nanoseconds: monotonicNow())) }
+        case .badURL, .refused, .responseTimeout, .noResponse, .cut, .tls, .loop, .onlyIfCached, .callerGone: break
+        }
     }
 }

@@ -55,7 +55,8 @@ final class Exchange {
         if isEnded { return nil }
         if mustContinue {
             mustContinue = false
-            if !isBodyRead { try await outbound.write(.part(.head(HTTPResponseHead(version: .http1_1, status: .continue)))) }
+            // For an empty body, too: botocore takes the answer to its next request for the end of this one otherwise.
+            try await outbound.write(.part(.head(HTTPResponseHead(version: .http1_1, status: .continue))))
         }
         while let part = try await parts.next(isolation: #isolation) {
             switch part {

@@ -36,7 +36,11 @@ final class OriginClient: Sendable {
         var description: String
     }
 
-    init(group: MultiThreadedEventLoopGroup, resolver: Resolver, rule: TargetRule, trustFile: String?, deadlines: Deadlines) throws {
+    /// - Parameter key: of the configuration, for messages.
+    init(
+        group: MultiThreadedEventLoopGroup, resolver: Resolver, rule: TargetRule, trustFile: String?, key: String = "asset-cache.fetch",
+        deadlines: Deadlines
+    ) throws {
         self.group = group
         self.resolver = resolver
         self.rule = rule
@@ -45,15 +49,19 @@ final class OriginClient: Sendable {
         configuration.applicationProtocols = ["http/1.1"]
         if let trustFile {
             do { configuration.additionalTrustRoots = [.certificates(try NIOSSLCertificate.fromPEMFile(trustFile))] } catch {
-                throw TrustError(description: "asset-cache.fetch.trust-file: \(trustFile) has no certificates that can be read")
+                throw TrustError(description: "\(key).trust-file: \(trustFile) has no certificates that can be read")
             }
         }
         tls = try NIOSSLContext(configuration: configuration)
     }
 
     /// One request; returns when the response's head is here. `body` gives the request's body piece by piece.
+    ///
+    /// - Parameter reuses: whether a kept connection serves although the request has a body or changes something. It may be closed by its
+    ///   origin in that moment: `noResponse`, and the caller asks once more without.
     func send(
-        _ method: String, _ url: TargetURL, _ fields: Fields, trust: Trust, body: (() async throws -> ByteBuffer?)? = nil
+        _ method: String, _ url: TargetURL, _ fields: Fields, trust: Trust, reuses: Bool = false,
+        body: (() async throws -> ByteBuffer?)? = nil
     ) async throws -> OriginResponse {
         let key = "\(trust.rawValue) \(url.scheme.rawValue)://\(url.authority)"
         var headers = HTTPHeaders([("host", url.authority)])
@@ -64,6 +72,8 @@ final class OriginClient: Sendable {
             while let connection = takeResting(key) {
                 do { return try await ask(connection, head, key, body) } catch OriginFailure.noResponse { continue }
             }
+        } else if reuses, let connection = takeResting(key) {
+            return try await ask(connection, head, key, body)
         }
         return try await ask(try await connect(url, trust), head, key, body)
     }
@@ -75,7 +85,7 @@ final class OriginClient: Sendable {
             if let body {
                 try await connection.write([.head(head)])
                 do {
-                    while let piece = try await body() { try await connection.write([.body(.byteBuffer(piece))]) }
+                    while let piece = try await body() { try await connection.write([.body(.byteBuffer(piece))], within: deadlines.idle) }
                 } catch is S3Error {
                     throw OriginFailure.callerGone
                 }

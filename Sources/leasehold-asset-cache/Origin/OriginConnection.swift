@@ -15,9 +15,13 @@ final class OriginConnection: Sendable {
 
     var isOpen: Bool { channel.isActive }
 
-    func write(_ parts: [HTTPClientRequestPart]) async throws {
+    /// - Parameter limit: for the kernel to take it; then the connection is closed. Nil: what is small enough for any buffer.
+    func write(_ parts: [HTTPClientRequestPart], within limit: TimeAmount? = nil) async throws {
         for part in parts.dropLast() { channel.write(part, promise: nil) }
-        if let last = parts.last { try await channel.writeAndFlush(last) }
+        guard let last = parts.last else { return }
+        let timer = limit.map { limit in channel.eventLoop.scheduleTask(in: limit) { [channel] in channel.close(promise: nil) } }
+        defer { timer?.cancel() }
+        try await channel.writeAndFlush(last)
     }
 
     /// What has come, at least one part. Throws `responseTimeout`, `noResponse` at the end of the connection, or what is wrong with it.

@@ -16,6 +16,8 @@ final class ProfileService: Sendable {
     private let authority: @Sendable () -> Authority
     private let configuration: ProfilesConfiguration
     private let leases: LeaseDesk?
+    /// Nil: there is nothing behind.
+    private let tier: TierService?
     private let logger: Logger
     let counters = Counters()
 
@@ -33,7 +35,7 @@ final class ProfileService: Sendable {
 
     init(
         store: Store, pool: NIOThreadPool, authority: @escaping @Sendable () -> Authority, configuration: ProfilesConfiguration,
-        leases: LeaseDesk?,
+        leases: LeaseDesk?, tier: TierService?,
         logger: Logger
     ) {
         self.store = store
@@ -41,6 +43,7 @@ final class ProfileService: Sendable {
         self.authority = authority
         self.configuration = configuration
         self.leases = leases
+        self.tier = tier
         self.logger = logger
     }
 
@@ -132,6 +135,7 @@ final class ProfileService: Sendable {
 
     private func history(_ exchange: Exchange, _ asked: Asked, _ name: String) async throws {
         let tenant = asked.tenant
+        if let tier { return try await answer(exchange, try await tier.history(tenant, name)) }
         try await answer(exchange, try await blocking { [store] in try store.profiles(tenant, name) })
     }
 
@@ -142,6 +146,7 @@ final class ProfileService: Sendable {
 
     private func get(_ exchange: Exchange, _ asked: Asked, _ name: String, isHead: Bool) async throws {
         let (tenant, wanted) = (asked.tenant, asked.target["version"].map { Int64($0) })
+        try await tier?.bringProfile(tenant, name, version: wanted ?? nil)
         let found = try await blocking { [store] in
             let all = try store.profiles(tenant, name)
             let version = wanted.map { number in all.first { $0.version == number } } ?? all.last
@@ -224,6 +229,7 @@ final class ProfileService: Sendable {
         } else if asked.caller.signature?.payload.isChunked ?? false {
             throw Refusal(status: 501, reason: "bad-request", sentence: "Signed chunks are for S3; sign the whole body or none of it.")
         }
+        let behind = try await tier?.bringProfile(asked.tenant, name)
         let lease = try await lease(exchange, asked, name)
         let writer = try await blocking { [store] in
             try store.checkRoom(for: length, in: nil)
@@ -239,13 +245,27 @@ final class ProfileService: Sendable {
         }
         let new = ProfileVersion(
             tenant: asked.tenant, name: name, version: 0, etag: "", size: 0, written: wallClock().milliseconds, lease: lease?.text,
-            key: asked.caller.name, contentType: exchange.fields["content-type"] ?? "application/x-tar")
+            key: asked.caller.name, contentType: exchange.fields["content-type"].flatMap { $0.utf8.count <= 128 ? $0 : nil } ?? "application/x-tar")
         let (check, keeping) = (finalCheck(exchange, asked, lease), configuration.versions)
         let signature = asked.caller.signature
-        let stored = try await blocking { [store] in
+        let blob = try await blocking {
             let blob = try writer.blob.finish()
             if case .hashed(let hash)? = signature?.payload, hash != blob.segment.hash.bytes { throw S3Error(.contentSHA256Mismatch) }
-            return try store.putProfile(new, blob, keeping: keeping, check)
+            return blob
+        }
+        let stored = try await writing(asked.tenant, name) { tier in
+            var backed: (version: Int64, etag: String)?
+            if let tier {
+                let planned = try await blocking { [store] in try store.plannedProfile(new, blob, check) }
+                do { backed = (planned.version, try await tier.put(planned, blob)) } catch let error as S3Error
+                where error.code == .preconditionFailed {
+                    throw Refusal(status: 409, reason: "conflict", sentence: "Another node wrote this profile at the same time.")
+                }
+            }
+            let sent = backed
+            return try await blocking { [store] in
+                try store.putProfile(new, blob, keeping: keeping, backed: sent, behind: behind ?? [], check)
+            }
         }
         counters.writes.add()
         try await exchange.respond(
@@ -260,10 +280,20 @@ final class ProfileService: Sendable {
         init(_ blob: BlobWriter) { self.blob = blob }
     }
 
+    /// A write in its turn; `tier` is there when the store behind must have it first.
+    private func writing<T>(_ tenant: String, _ name: String, _ body: (_ tier: TierService?) async throws -> T) async throws -> T {
+        guard let tier else { return try await body(nil) }
+        return try await tier.turn(tenant, name) { try await body(tier.mode == .writeThrough ? tier : nil) }
+    }
+
     private func delete(_ exchange: Exchange, _ asked: Asked, _ name: String) async throws {
+        let behind = try await tier?.bringProfile(asked.tenant, name)
         let lease = try await lease(exchange, asked, name)
         let (check, tenant) = (finalCheck(exchange, asked, lease), asked.tenant)
-        let count = try await blocking { [store] in try store.removeProfile(tenant, name, check) }
+        let count = try await writing(tenant, name) { tier in
+            for version in behind ?? [] { try await tier?.delete(TierService.name(tenant, name, version)) }
+            return try await blocking { [store] in try store.removeProfile(tenant, name, behind: behind ?? [], check) }
+        }
         guard count > 0 else { throw Refusal(status: 404, reason: "no-such-profile", sentence: "There is no such profile.") }
         counters.writes.add()
         try await exchange.respond(204)

@@ -26,11 +26,13 @@ extension Store {
         return Data(text.utf8)
     }
 
-    private static func key(_ version: ProfileVersion) -> ObjectKey {
-        let digits = String(version.version)
+    static func profileKey(_ tenant: String, _ name: String, _ version: Int64) -> ObjectKey {
+        let digits = String(version)
         let padding = String(repeating: "0", count: 19 - min(19, digits.count))
-        return ObjectKey(unchecked: Array("\(version.tenant)/\(version.name)/\(padding)\(digits)".utf8))
+        return ObjectKey(unchecked: Array("\(tenant)/\(name)/\(padding)\(digits)".utf8))
     }
+
+    private static func key(_ version: ProfileVersion) -> ObjectKey { profileKey(version.tenant, version.name, version.version) }
 
     /// Oldest first; of one profile, of a tenant, or (an empty tenant) of everybody. At most 10,000.
     func profiles(_ tenant: String, _ name: String?) throws -> [ProfileVersion] {
@@ -50,24 +52,47 @@ extension Store {
         try index.read { try existing(Self.key(version), in: Self.profileBucket, $0) }
     }
 
+    /// What a write would make, nothing changed.
+    func plannedProfile(_ new: ProfileVersion, _ blob: StagedBlob, _ check: @escaping (ProfileVersion?) throws -> Void) throws -> ProfileVersion {
+        try index.read { db in
+            let last = try profiles(new.tenant, new.name, db).last
+            try check(last)
+            return Self.version(new, blob, after: last)
+        }
+    }
+
+    private static func version(_ new: ProfileVersion, _ blob: StagedBlob, after last: ProfileVersion?) -> ProfileVersion {
+        var version = new
+        version.version = (last?.version ?? 0) + 1
+        version.etag = Hex.encode(blob.segment.hash.bytes)
+        version.size = blob.segment.size
+        return version
+    }
+
     /// Stores a new version and forgets those beyond `keeping`. `check` sees what is there, within the same transaction.
+    ///
+    /// - Parameters:
+    ///   - backed: the version that the store behind has already, and what it calls it.
+    ///   - behind: versions that the store behind has, also those that are not here.
     func putProfile(
-        _ new: ProfileVersion, _ blob: StagedBlob, keeping: Int, _ check: @escaping (ProfileVersion?) throws -> Void
+        _ new: ProfileVersion, _ blob: StagedBlob, keeping: Int, backed: (version: Int64, etag: String)? = nil, behind: [Int64] = [],
+        _ check: @escaping (ProfileVersion?) throws -> Void
     ) throws -> ProfileVersion {
         try checkRoom(for: blob.segment.size, in: nil)
         let stored = try index.write { [self] db, batch in
             let old = try profiles(new.tenant, new.name, db)
             try check(old.last)
-            var version = new
-            version.version = (old.last?.version ?? 0) + 1
-            version.etag = Hex.encode(blob.segment.hash.bytes)
-            version.size = blob.segment.size
+            let version = Self.version(new, blob, after: old.last)
+            if let backed, backed.version != version.version { throw S3Error(.operationAborted) }
             try publish(blob, db, &batch)
-            let record = NewObject(
+            var record = NewObject(
                 key: Self.key(version), size: blob.segment.size, etag: version.etag, modified: Timestamp(milliseconds: version.written),
                 info: try JSONEncoder().encode(version), segments: blob.segment.size > 0 ? [blob.segment] : [])
+            record.backing = backed?.etag
             _ = try insert(record, in: Self.profileBucket, db, &batch)
-            for gone in old.dropLast(keeping - 1) { try remove(Self.key(gone), in: Self.profileBucket, db, &batch) }
+            for gone in Set(old.map(\.version) + behind).sorted().dropLast(keeping - 1) {
+                try removeShared(Self.profileKey(new.tenant, new.name, gone), in: Self.profileBucket, isBackedGone: false, db, &batch)
+            }
             return version
         }
         try keepBound()
@@ -75,12 +100,15 @@ extension Store {
     }
 
     /// All versions. Returns how many there were.
-    func removeProfile(_ tenant: String, _ name: String, _ check: @escaping (ProfileVersion?) throws -> Void) throws -> Int {
+    func removeProfile(
+        _ tenant: String, _ name: String, behind: [Int64] = [], _ check: @escaping (ProfileVersion?) throws -> Void
+    ) throws -> Int {
         try index.write { [self] db, batch in
             let old = try profiles(tenant, name, db)
             try check(old.last)
-            for version in old { try remove(Self.key(version), in: Self.profileBucket, db, &batch) }
-            return old.count
+            let all = Set(old.map(\.version) + behind)
+            for version in all { try removeShared(Self.profileKey(tenant, name, version), in: Self.profileBucket, isBackedGone: false, db, &batch) }
+            return all.count
         }
     }
 }

@@ -27,20 +27,22 @@ struct Authority: Sendable {
         names = configuration.names
         verifiesReads = configuration.verifyReads
         for key in configuration.keys {
-            let secret: String
-            if let given = key.secret {
-                secret = given
-            } else {
-                let path = key.secretFile ?? ""
-                let bytes: [UInt8]
-                do throws(SystemError) { bytes = try Files.read(path, limit: 4096).bytes } catch {
-                    throw SecretError(description: "the secret of key \(key.accessKey) cannot be read: \(error)")
-                }
-                secret = String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .newlines)
-                guard secret.utf8.count >= 8 else { throw SecretError(description: "the secret in \(path) is shorter than 8 bytes") }
-            }
+            let secret = try Self.secret(key.secret, key.secretFile, of: key.accessKey)
             keys[key.accessKey] = Key(seed: SymmetricKey(data: Data("AWS4\(secret)".utf8)), configuration: key)
         }
+    }
+
+    /// Given in the configuration, or in a file.
+    static func secret(_ given: String?, _ file: String?, of accessKey: String) throws -> String {
+        if let given { return given }
+        let path = file ?? ""
+        let bytes: [UInt8]
+        do throws(SystemError) { bytes = try Files.read(path, limit: 4096).bytes } catch {
+            throw SecretError(description: "the secret of key \(accessKey) cannot be read: \(error)")
+        }
+        let secret = String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .newlines)
+        guard secret.utf8.count >= 8 else { throw SecretError(description: "the secret in \(path) is shorter than 8 bytes") }
+        return secret
     }
 
     /// Who a request is from, once that is proved.

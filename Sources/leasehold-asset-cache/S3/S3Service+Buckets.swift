@@ -11,6 +11,7 @@ extension S3Service {
         // Names are ASCII, so text sorts as bytes do.
         let (prefix, after) = (request.target["prefix"] ?? "", request.target["continuation-token"] ?? "")
         let region = request.target["bucket-region"]
+        if let tier { try await learnBuckets(tier) }
         let buckets = try await blocking { [store] in try store.buckets() }.filter { bucket in
             request.caller.may(.read, in: bucket.name) && bucket.name.hasPrefix(prefix) && bucket.name > after
                 && region.map { $0 == bucket.region } ?? true
@@ -50,13 +51,22 @@ extension S3Service {
                 if let given = root["LocationConstraint"]?.text, !given.isEmpty { region = given }
             }
             guard region.utf8.count <= 64 else { throw S3Error(.invalidArgument, "The location constraint is too long.") }
-            try await blocking { [region] in try store.createBucket(name, region: region, at: request.now) }
+            if let tier { try await checkNew(name, tier) }
+            try await writing(BackedName(bucket: name)) { [region] behind in
+                if let behind { _ = try await behind.put(BackedName(bucket: name), [], nil) }
+                try await blocking { try store.createBucket(name, region: region, at: request.now) }
+            }
             try await exchange.respond(200, [("Location", "/\(name)")])
         case .headBucket:
             let bucket = try await blocking { try store.bucket(name) }
             try await exchange.respond(200, [("x-amz-bucket-region", bucket.region)])
         case .deleteBucket:
-            try await blocking { try store.deleteBucket(name) }
+            if let tier, tier.mode != .readThrough, try await !tier.isEmpty(name) { throw S3Error(.bucketNotEmpty) }
+            try await writing(BackedName(bucket: name)) { behind in
+                try await behind?.delete(BackedName(bucket: name))
+                try await blocking { try store.deleteBucket(name) }
+            }
+            tier?.forgetBucket(name)
             try await exchange.respond(204)
         case .getBucketLocation:
             let bucket = try await blocking { try store.bucket(name) }
@@ -97,8 +107,11 @@ extension S3Service {
             let (page, uploads) = try await blocking { try store.listUploads(query.page, afterUpload: nil, in: name) }
             writer.document("ListMultipartUploadsResult") { writer in query.write(page, uploads, &writer, request) }
         default:  // open: an operation is one of the two listings of objects here
-            let (page, objects) = try await blocking { try store.list(query.page, in: name) }
-            writer.document("ListBucketResult") { writer in query.write(page, objects, &writer, request) }
+            let found: (page: Listing, objects: [ListedObject])
+            if let tier { found = try await tier.list(query.page, in: name) } else {
+                found = try await blocking { try store.list(query.page, in: name) }
+            }
+            writer.document("ListBucketResult") { writer in query.write(found.page, found.objects, &writer, request) }
         }
         try await exchange.respond(200, xml: writer)
     }
@@ -125,8 +138,16 @@ extension S3Service {
                 refused.append((text, error))
             }
         }
-        let (store, name, chosen) = (self.store, request.bucket, keys)
-        try await blocking { try store.delete(chosen, in: name) }
+        let (store, name) = (self.store, request.bucket)
+        if let tier {
+            for (key, error) in try await delete(keys, in: name, tier) {
+                keys.removeAll { $0 == key }
+                refused.append((key.text, error))
+            }
+        } else {
+            let chosen = keys
+            try await blocking { try store.delete(chosen, in: name) }
+        }
         let isQuiet = root["Quiet"]?.text == "true"
         var writer = XMLWriter()
         writer.document("DeleteResult") { writer in

@@ -57,7 +57,9 @@ extension S3Service {
         var info = try ObjectInfo(request.fields)
         let conditions = Conditions(request.fields, now: request.now)
         let (store, name) = (self.store, request.bucket)
+        try checkFits(name, key, info)
         // Before the body is taken in; once more when it is stored.
+        if !conditions.isEmpty { try await bring(name, key) }
         try await blocking {
             let bucket = try store.bucket(name)
             if !conditions.isEmpty {
@@ -69,8 +71,11 @@ extension S3Service {
             info.checksum = .init(algorithm: checksum.algorithm.rawValue, value: checksum.base64, type: ChecksumType.fullObject.rawValue)
         }
         let stored = info
-        let (object, bucket) = try await blocking {
-            try store.put(key, in: name, blob, info: stored, conditions: conditions, clock: wallClock)
+        let (object, bucket) = try await writing(name, key) { behind in
+            let backed = try await behind?.put(name, key, stored, etag: Hex.encode(blob.md5), conditions, try await source(blob))
+            return try await blocking {
+                try store.put(key, in: name, blob, info: stored, conditions: conditions, backed: backed, clock: wallClock)
+            }
         }
         counters.writes.add()
         var headers = [("ETag", "\"\(object.etag)\"")]
@@ -97,15 +102,27 @@ extension S3Service {
         let conditions = Conditions(fields, now: request.now)
         let sourceConditions = Conditions(fields, prefix: "x-amz-copy-source-", now: request.now)
         let (store, name) = (self.store, request.bucket)
-        let (object, info) = try await blocking {
-            try store.copy(
-                from: (source.key, source.bucket), sourceConditions: sourceConditions, to: key, in: name, conditions: conditions,
-                clock: wallClock
-            ) { old in
-                var info = old.info
-                if replacesMetadata { (info.headers, info.metadata) = (new.headers, new.metadata) }
-                if replacesTags { info.tags = new.tags }
-                return info
+        let change: @Sendable (ObjectRecord) -> ObjectInfo = { old in
+            var info = old.info
+            if replacesMetadata { (info.headers, info.metadata) = (new.headers, new.metadata) }
+            if replacesTags { info.tags = new.tags }
+            return info
+        }
+        try await bring(source.bucket, source.key)
+        if !conditions.isEmpty { try await bring(name, key) }
+        let (object, info) = try await writing(name, key) { behind in
+            var backed: Backed?
+            if tier != nil {
+                let from = try await blocking { try store.object(source.key, in: source.bucket).object }
+                try checkFits(name, key, change(from), size: from.size)
+                try sourceConditions.checkCopySource(etag: from.etag, modified: from.modified)
+                backed = try await behind?.put(name, key, change(from), etag: from.etag, conditions, try await self.source(from.segments))
+            }
+            let sent = backed
+            return try await blocking {
+                try store.copy(
+                    from: (source.key, source.bucket), sourceConditions: sourceConditions, to: key, in: name, conditions: conditions,
+                    backed: sent, clock: wallClock, change)
             }
         }
         counters.writes.add()
@@ -133,7 +150,17 @@ extension S3Service {
         let key = try request.key()
         let conditions = Conditions(request.fields, now: request.now)
         let (store, name) = (self.store, request.bucket)
-        _ = try await blocking { try store.delete(key, in: name, conditions: conditions) }
+        if conditions.ifMatch != nil { try await bring(name, key) }
+        try await writing(name, key) { behind in
+            if let behind {
+                if conditions.ifMatch != nil {
+                    let etag = try await blocking { try? store.object(key, in: name).object.etag }
+                    if let etag { try conditions.checkWrite(existing: etag) }
+                }
+                try await behind.delete(BackedName(bucket: name, key: key.bytes))
+            }
+            _ = try await blocking { try store.delete(key, in: name, conditions: conditions) }
+        }
         try await exchange.respond(204)
     }
 
@@ -143,12 +170,13 @@ extension S3Service {
         switch request.operation {
         case .putObjectTagging:
             let tags = try Tags(xml: try await verifiedBody(exchange, request))
-            try await blocking { try store.setTags(tags, of: key, in: name) }
+            try await set(tags, of: key, in: name)
             try await exchange.respond(200)
         case .deleteObjectTagging:
-            try await blocking { try store.setTags(Tags(), of: key, in: name) }
+            try await set(Tags(), of: key, in: name)
             try await exchange.respond(204)
         default:  // open: the third of three that get here
+            try await bring(name, key)
             let object = try await blocking { try store.object(key, in: name).object }
             try await exchange.respond(200, [("Content-Type", "application/xml")], ByteBuffer(bytes: object.info.tagSet.xml()))
         }
@@ -163,6 +191,11 @@ extension S3Service {
         let asked = request
         // The index is asked again should the version that it told of be gone before its file was opened.
         for _ in 0..<8 {
+            switch try await tier?.read(BackedName(bucket: name, key: key.bytes), isHead ? .head : .whole) {
+            case nil, .look: break
+            case .head(let record): return try await answerHead(exchange, request, record)
+            case .relay: return try await relay(exchange, request)
+            }
             let (object, bucket) = try await blocking { try store.object(key, in: name) }
             if let expiry = bucket.lifecycle?.expiry(key: key, size: object.size, tags: object.info.tagSet, modified: object.modified),
                 expiry.time <= request.now
@@ -186,6 +219,8 @@ extension S3Service {
                     return try Reading(object, answer.range, store, key: key, bucket: name)
                 }
             } catch let error as SystemError where error.isNoSuchFile {
+                // A damaged blob was set aside; the store behind has another.
+                if object.backing != nil { _ = try await blocking { try store.dropCopy(BackedName(bucket: name, key: key.bytes)) { true } } }
                 continue
             }
             counters.reads.add()

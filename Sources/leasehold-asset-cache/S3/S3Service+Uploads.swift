@@ -87,6 +87,7 @@ extension S3Service {
         let source = try CopySource(request)
         let conditions = Conditions(request.fields, prefix: "x-amz-copy-source-", now: request.now)
         let rangeField = request.fields["x-amz-copy-source-range"]
+        try await bring(source.bucket, source.key)
         let blob = try await blocking {
             let upload = try store.upload(id, of: key, in: name)
             let (object, _) = try store.object(source.key, in: source.bucket)
@@ -153,10 +154,24 @@ extension S3Service {
         let (store, name, key, id) = (self.store, request.bucket, try request.key(), try uploadID(request))
         let body = try await verifiedBody(exchange, request)
         let conditions = Conditions(request.fields, now: request.now)
-        let object = try await blocking {
+        if !conditions.isEmpty { try await bring(name, key) }
+        let parts = try await blocking {
             _ = try store.upload(id, of: key, in: name)
-            let parts = try CompletedParts(xml: body, fields: request.fields)
-            return try store.completeUpload(id, of: key, in: name, parts, conditions: conditions, clock: wallClock)
+            return try CompletedParts(xml: body, fields: request.fields)
+        }
+        let object = try await writing(name, key) { behind in
+            var backed: Backed?
+            if tier != nil {
+                let planned = try await blocking {
+                    try store.completed(id, of: key, in: name, parts, conditions: conditions, at: wallClock())
+                }
+                try checkFits(name, key, planned.info, size: planned.size)
+                backed = try await behind?.put(name, key, planned.info, etag: planned.etag, conditions, try await source(planned.segments))
+            }
+            let sent = backed
+            return try await blocking {
+                try store.completeUpload(id, of: key, in: name, parts, conditions: conditions, backed: sent, clock: wallClock)
+            }
         }
         counters.writes.add()
         var writer = XMLWriter()

@@ -16,6 +16,8 @@ final class S3Service: Sendable {
     let pool: NIOThreadPool
     let logger: Logger
     let counters = Counters()
+    /// Nil: there is nothing behind.
+    let tier: TierService?
     private let authority: Mutex<Authority>
 
     /// The keys that are in force.
@@ -30,8 +32,9 @@ final class S3Service: Sendable {
         let failures = Count()
     }
 
-    init(store: Store, pool: NIOThreadPool, authority: Authority, logger: Logger) {
+    init(store: Store, pool: NIOThreadPool, authority: Authority, tier: TierService?, logger: Logger) {
         self.store = store
+        self.tier = tier
         self.pool = pool
         self.authority = Mutex(authority)
         self.logger = logger
@@ -53,6 +56,7 @@ final class S3Service: Sendable {
         let authority = self.authority.withLock { $0 }
         let now = wallClock()
         let request = try Request(exchange, authority, now: now)
+        if let tier { try await know(request, tier) }
         switch request.operation {
         case .listBuckets: try await listBuckets(exchange, request)
         case .createBucket, .headBucket, .deleteBucket, .getBucketLocation, .getBucketLifecycle, .putBucketLifecycle,
@@ -105,7 +109,7 @@ final class S3Service: Sendable {
             writer.element("RequestId", exchange.requestID)
         }
         var headers = [("X-Content-Type-Options", "nosniff")]
-        if error.code == .slowDown { headers.append(("Retry-After", "1")) }
+        if error.code == .slowDown || error.code == .serviceUnavailable { headers.append(("Retry-After", "1")) }
         try await exchange.respond(error.code.status, headers, xml: writer)
     }
 }

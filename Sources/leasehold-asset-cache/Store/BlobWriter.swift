@@ -62,7 +62,7 @@ final class StagedBlob: @unchecked Sendable {
     let segment: Segment
     let md5: [UInt8]
     let checksum: Checksum?
-    private let path: String
+    fileprivate let path: String
     private var isPublished = false
 
     init(path: String, segment: Segment, md5: [UInt8], checksum: Checksum?) {
@@ -83,6 +83,11 @@ final class StagedBlob: @unchecked Sendable {
 }
 
 extension StagedBlob {
+    /// Its bytes, before it has its name.
+    func reader() throws(SystemError) -> Descriptor {
+        Descriptor(owning: Int32(try check(lh_open(path, O_RDONLY, 0), "open", path)))
+    }
+
     /// A small document, read back.
     func bytes() throws(SystemError) -> [UInt8] { try Files.read(path, limit: 64 << 20).bytes }
 }

@@ -47,15 +47,19 @@ final class Index: Sendable {
 
     private static func makeTables(_ db: Database) throws {
         let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
-        guard version <= 1 else { throw SystemError(EPROTONOSUPPORT, "open", "the index (it was written by a newer version)") }
+        guard version <= 2 else { throw SystemError(EPROTONOSUPPORT, "open", "the index (it was written by a newer version)") }
+        if version == 1 {
+            try db.execute(sql: "ALTER TABLE object ADD COLUMN backing TEXT; ALTER TABLE bucket ADD COLUMN backed INTEGER NOT NULL DEFAULT 0")
+        }
         try db.execute(
             sql: """
                 CREATE TABLE IF NOT EXISTS bucket(
-                    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, region TEXT NOT NULL, lifecycle BLOB);
+                    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, region TEXT NOT NULL, lifecycle BLOB,
+                    backed INTEGER NOT NULL DEFAULT 0);
                 CREATE TABLE IF NOT EXISTS blob(hash BLOB PRIMARY KEY, size INTEGER NOT NULL, refs INTEGER NOT NULL) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS object(
                     id INTEGER PRIMARY KEY AUTOINCREMENT, bucket INTEGER NOT NULL, key BLOB NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL,
-                    modified INTEGER NOT NULL, info BLOB NOT NULL, segments BLOB NOT NULL, UNIQUE(bucket, key));
+                    modified INTEGER NOT NULL, info BLOB NOT NULL, segments BLOB NOT NULL, backing TEXT, UNIQUE(bucket, key));
                 CREATE TABLE IF NOT EXISTS upload(
                     id TEXT PRIMARY KEY, bucket INTEGER NOT NULL, key BLOB NOT NULL, initiated INTEGER NOT NULL, info BLOB NOT NULL,
                     algorithm TEXT, type TEXT);
@@ -63,7 +67,10 @@ final class Index: Sendable {
                 CREATE TABLE IF NOT EXISTS part(
                     upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, hash BLOB NOT NULL, md5 BLOB NOT NULL,
                     modified INTEGER NOT NULL, algorithm TEXT, checksum BLOB, PRIMARY KEY(upload, number)) WITHOUT ROWID;
-                PRAGMA user_version = 1;
+                CREATE TABLE IF NOT EXISTS pending(
+                    bucket TEXT NOT NULL, key BLOB NOT NULL, generation INTEGER NOT NULL, gone INTEGER NOT NULL,
+                    PRIMARY KEY(bucket, key)) WITHOUT ROWID;
+                PRAGMA user_version = 2;
                 """)
     }
 

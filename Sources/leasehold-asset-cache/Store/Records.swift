@@ -49,8 +49,10 @@ struct ObjectRecord: Sendable {
     var modified: Timestamp
     var info: ObjectInfo
     var segments: [Segment]
+    /// What the store behind calls this version; nil: it does not have it.
+    var backing: String?
 
-    static let columns = "id, size, etag, modified, info, segments"
+    static let columns = "id, size, etag, modified, info, segments, backing"
 
     init(_ row: Row) {
         id = row[0]
@@ -59,6 +61,13 @@ struct ObjectRecord: Sendable {
         modified = Timestamp(milliseconds: row[3])
         info = ObjectInfo(encoded: row[4])
         segments = Segment.decode(row[5] as Data)
+        backing = row[6]
+    }
+
+    /// One that is not here, as the store behind tells of it.
+    init(size: Int64, etag: String, modified: Timestamp, info: ObjectInfo, backing: String) {
+        (id, segments) = (0, [])
+        (self.size, self.etag, self.modified, self.info, self.backing) = (size, etag, modified, info, backing)
     }
 }
 

@@ -24,19 +24,31 @@ extension Store {
     private static let mostBuckets = 10_000
 
     func createBucket(_ name: String, region: String, at now: Timestamp) throws {
-        try index.write { db, _ in
+        try index.write { [self] db, batch in
             guard try Int.fetchOne(db, sql: "SELECT 1 FROM bucket WHERE name = ?", arguments: [name]) == nil else {
                 throw S3Error(.bucketAlreadyOwnedByYou)
             }
             guard try Int.fetchOne(db, sql: "SELECT COUNT(*) FROM bucket") ?? 0 < Self.mostBuckets else { throw S3Error(.tooManyBuckets) }
             try db.execute(
-                sql: "INSERT INTO bucket(name, created, region) VALUES (?, ?, ?)", arguments: [name, now.milliseconds, region])
+                sql: "INSERT INTO bucket(name, created, region, backed) VALUES (?, ?, ?, ?)",
+                arguments: [name, now.milliseconds, region, mode == .writeThrough])
+            if mode == .writeBack { try markPending(BackedName(bucket: name), isGone: false, db, &batch) }
+        }
+    }
+
+    /// The store behind has a bucket of that name.
+    func learnBucket(_ name: String, at now: Timestamp) throws {
+        try index.write { db, _ in
+            // Most were created here.
+            try db.execute(
+                sql: "INSERT OR IGNORE INTO bucket(name, created, region, backed) VALUES (?, ?, 'us-east-1', 1)", arguments: [name, now.milliseconds])
         }
     }
 
     func deleteBucket(_ name: String) throws {
-        try index.write { [self] db, _ in
+        try index.write { [self] db, batch in
             let bucket = try bucket(name, db)
+            if mode != nil { try dropCopies(of: bucket, db, &batch) }
             for table in ["object", "upload"] {
                 let found = try Int.fetchOne(db, sql: "SELECT 1 FROM \(table) WHERE bucket = ? LIMIT 1", arguments: [bucket.id])
                 guard found == nil else {
@@ -45,7 +57,14 @@ extension Store {
                 }
             }
             try db.execute(sql: "DELETE FROM bucket WHERE id = ?", arguments: [bucket.id])
+            if mode == .writeBack { try markPending(BackedName(bucket: name), isGone: true, db, &batch) }
         }
+    }
+
+    /// The store behind was asked: it has none of them any more.
+    private func dropCopies(of bucket: BucketRecord, _ db: Database, _ batch: inout Index.Batch) throws {
+        let keys = try Data.fetchAll(db, sql: "SELECT key FROM object WHERE bucket = ? AND backing IS NOT NULL", arguments: [bucket.id])
+        for key in keys { try remove(ObjectKey(unchecked: Array(key)), in: bucket, db, &batch) }
     }
 
     /// Nil removes it.

@@ -29,7 +29,7 @@ extension Store {
 
     /// Stores an object of one blob. The time is taken inside, so that later writes have later times.
     func put(
-        _ key: ObjectKey, in name: String, _ blob: StagedBlob, info: ObjectInfo, conditions: Conditions,
+        _ key: ObjectKey, in name: String, _ blob: StagedBlob, info: ObjectInfo, conditions: Conditions, backed: Backed? = nil,
         clock: @escaping @Sendable () -> Timestamp
     ) throws -> (object: NewObject, bucket: BucketRecord) {
         try checkRoom(for: blob.segment.size, in: name)
@@ -38,9 +38,10 @@ extension Store {
             if !conditions.isEmpty { try conditions.checkWrite(existing: try existing(key, in: bucket, db)?.etag) }
             // First the new reference, then the old one's end: the same bytes under the same key stay where they are.
             try publish(blob, db, &batch)
-            let record = NewObject(
-                key: key, size: blob.segment.size, etag: Hex.encode(blob.md5), modified: clock(), info: info,
+            var record = NewObject(
+                key: key, size: blob.segment.size, etag: Hex.encode(blob.md5), modified: backed?.modified ?? clock(), info: info,
                 segments: blob.segment.size > 0 ? [blob.segment] : [])
+            record.backing = backed?.etag
             _ = try insert(record, in: bucket, db, &batch)
             return (record, bucket)
         }
@@ -51,7 +52,7 @@ extension Store {
     /// Stores another name for the bytes of an object, without reading them.
     func copy(
         from source: (key: ObjectKey, bucket: String), sourceConditions: Conditions, to key: ObjectKey, in name: String,
-        conditions: Conditions,
+        conditions: Conditions, backed: Backed? = nil,
         clock: @escaping @Sendable () -> Timestamp, _ change: @escaping (ObjectRecord) throws -> ObjectInfo
     ) throws -> (record: NewObject, info: ObjectInfo) {
         let result = try index.write { [self] db, batch in
@@ -59,8 +60,11 @@ extension Store {
             try sourceConditions.checkCopySource(etag: from.etag, modified: from.modified)
             let bucket = try bucket(name, db)
             if !conditions.isEmpty { try conditions.checkWrite(existing: try existing(key, in: bucket, db)?.etag) }
-            let record = NewObject(
-                key: key, size: from.size, etag: from.etag, modified: clock(), info: try change(from), segments: from.segments)
+            try backed?.check(from.segments)
+            var record = NewObject(
+                key: key, size: from.size, etag: from.etag, modified: backed?.modified ?? clock(), info: try change(from),
+                segments: from.segments)
+            record.backing = backed?.etag
             for segment in from.segments { try refer(to: segment, db, &batch) }
             _ = try insert(record, in: bucket, db, &batch)
             return (record, record.info)
@@ -76,22 +80,49 @@ extension Store {
             if conditions.ifMatch != nil, let object = try existing(key, in: bucket, db) {
                 try conditions.checkWrite(existing: object.etag)
             }
-            return try remove(key, in: bucket, db, &batch)
+            return try removeShared(key, in: bucket, db, &batch)
         }
+    }
+
+    /// The same as `remove`, for good: the store behind loses it too.
+    @discardableResult
+    func removeShared(
+        _ key: ObjectKey, in bucket: BucketRecord, isBackedGone: Bool = true, _ db: Database, _ batch: inout Index.Batch
+    ) throws -> Bool {
+        let isRemoved = try remove(key, in: bucket, db, &batch)
+        let name = BackedName(bucket: bucket.name, key: key.bytes)
+        switch mode {
+        case nil, .readThrough: break
+        case .writeThrough where isBackedGone: try clearPending(name, db)
+        // Also where it is not here: somebody else may have written it.
+        case .writeThrough, .writeBack: try markPending(name, isGone: true, db, &batch)
+        }
+        return isRemoved
     }
 
     /// In one commit.
     func delete(_ keys: [ObjectKey], in name: String) throws {
         try index.write { [self] db, batch in
             let bucket = try bucket(name, db)
-            for key in keys { try remove(key, in: bucket, db, &batch) }
+            for key in keys { try removeShared(key, in: bucket, db, &batch) }
         }
     }
 
-    func setTags(_ tags: Tags, of key: ObjectKey, in name: String) throws {
-        try index.write { [self] db, _ in
-            var object = try object(key, in: try bucket(name, db), db)
+    func setTags(_ tags: Tags, of key: ObjectKey, in name: String, backed: Backed? = nil) throws {
+        try index.write { [self] db, batch in
+            let bucket = try bucket(name, db)
+            var object = try object(key, in: bucket, db)
             object.info.set(tags)
+            if mode != nil, mode != .readThrough {
+                // Another version, as far as the store behind can tell.
+                try backed?.check(object.segments)
+                var record = NewObject(
+                    key: key, size: object.size, etag: object.etag, modified: object.modified, info: object.info, segments: object.segments)
+                record.backing = backed?.etag
+                for segment in object.segments { try refer(to: segment, db, &batch) }
+                _ = try insert(record, in: bucket, db, &batch)
+                return
+            }
             try db.execute(sql: "UPDATE object SET info = ? WHERE id = ?", arguments: [object.info.encoded, object.id])
         }
     }

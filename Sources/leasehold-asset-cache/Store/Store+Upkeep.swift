@@ -43,7 +43,7 @@ extension Store {
                 for (key, modified) in over {
                     // Somebody may have written it anew meanwhile.
                     guard try existing(key, in: bucket, db)?.modified.milliseconds == modified else { continue }
-                    try remove(key, in: bucket, db, &batch)
+                    try removeShared(key, in: bucket, isBackedGone: false, db, &batch)
                     batch.afterwards.append { [self] in counters.expired.add() }
                 }
             }

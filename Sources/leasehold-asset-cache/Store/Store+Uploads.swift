@@ -93,27 +93,42 @@ extension Store {
 
     /// Makes the parts one object: their blobs become its segments, nothing is copied.
     func completeUpload(
-        _ id: String, of key: ObjectKey, in name: String, _ request: CompletedParts, conditions: Conditions,
+        _ id: String, of key: ObjectKey, in name: String, _ request: CompletedParts, conditions: Conditions, backed: Backed? = nil,
         clock: @escaping @Sendable () -> Timestamp
     ) throws -> NewObject {
         let record = try index.write { [self] db, batch in
             let bucket = try bucket(name, db)
-            let upload = try upload(id, of: key, in: bucket, db)
-            if !conditions.isEmpty { try conditions.checkWrite(existing: try existing(key, in: bucket, db)?.etag) }
-            let chosen = try request.choose(from: try parts(of: id, after: 0, most: Self.mostParts, db), least: Self.leastPart)
-            var info = upload.info
-            info.isMultipart = true
-            info.checksum = try request.checksum(of: chosen, upload)
-            let segments = chosen.map(\.segment).filter { $0.size > 0 }
-            for segment in segments { try refer(to: segment, db, &batch) }
-            let etag = Hex.encode(Insecure.MD5.hash(data: chosen.flatMap(\.md5))) + "-\(chosen.count)"
-            let record = NewObject(
-                key: key, size: segments.reduce(0) { $0 + $1.size }, etag: etag, modified: clock(), info: info, segments: segments)
+            var record = try completed(id, of: key, in: bucket, request, conditions, backed?.modified ?? clock(), db)
+            try backed?.check(record.segments)
+            record.backing = backed?.etag
+            for segment in record.segments { try refer(to: segment, db, &batch) }
             _ = try insert(record, in: bucket, db, &batch)
             try discard(upload: id, db, &batch)
             return record
         }
         try keepBound()
         return record
+    }
+
+    /// What completing would make, nothing changed.
+    func completed(
+        _ id: String, of key: ObjectKey, in name: String, _ request: CompletedParts, conditions: Conditions, at now: Timestamp
+    ) throws -> NewObject {
+        try index.read { db in try completed(id, of: key, in: try bucket(name, db), request, conditions, now, db) }
+    }
+
+    private func completed(
+        _ id: String, of key: ObjectKey, in bucket: BucketRecord, _ request: CompletedParts, _ conditions: Conditions, _ now: Timestamp,
+        _ db: Database
+    ) throws -> NewObject {
+        let upload = try upload(id, of: key, in: bucket, db)
+        if !conditions.isEmpty { try conditions.checkWrite(existing: try existing(key, in: bucket, db)?.etag) }
+        let chosen = try request.choose(from: try parts(of: id, after: 0, most: Self.mostParts, db), least: Self.leastPart)
+        var info = upload.info
+        info.isMultipart = true
+        info.checksum = try request.checksum(of: chosen, upload)
+        let segments = chosen.map(\.segment).filter { $0.size > 0 }
+        let etag = Hex.encode(Insecure.MD5.hash(data: chosen.flatMap(\.md5))) + "-\(chosen.count)"
+        return NewObject(key: key, size: segments.reduce(0) { $0 + $1.size }, etag: etag, modified: now, info: info, segments: segments)
     }
 }

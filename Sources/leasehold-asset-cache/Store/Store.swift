@@ -20,7 +20,10 @@ final class Store: Sendable {
     let counters = StoreCounters()
     /// Bytes.
     let bound: Int64
+    /// Nil: there is nothing behind.
+    let mode: BackingConfiguration.Mode?
     private let pinnedNames: Set<String>
+    let pendings = Pendings()
     private let accounts = Mutex(Accounts())
 
     /// What is remembered of the disk, to decide without asking it.
@@ -28,8 +31,10 @@ final class Store: Sendable {
         var policy = S3FIFO()
         /// Bytes of all blobs, in blocks of 4 KiB.
         var used: Int64 = 0
-        /// Bytes that no eviction frees: objects of pinned buckets, and parts.
+        /// Bytes that no eviction frees: objects of pinned buckets, parts, and what the store behind is still to get.
         var pinned: Int64 = 0
+        /// Of these, what leaves them when it was sent.
+        var unsent: Int64 = 0
         var objects: Int64 = 0
         /// What was there at the start is in the figures above.
         var isRestored = false
@@ -38,9 +43,11 @@ final class Store: Sendable {
     init(_ configuration: AssetCacheConfiguration, logger: Logger) throws {
         self.logger = logger
         bound = Int64(configuration.size)
+        mode = configuration.backing?.mode
         pinnedNames = Set(configuration.pinned + [Self.profileBucket.name])
         blobs = try BlobDirectory(path: configuration.directory)
         index = try Index(path: configuration.directory + "/index.sqlite", blobs: blobs)
+        if mode != nil { try restorePending() }
         try restore()
     }
 
@@ -82,13 +89,18 @@ final class Store: Sendable {
                 try Row.fetchAll(db, sql: "SELECT id, name FROM bucket").filter { pinnedNames.contains($0[1]) }.map { $0[0] as Int64 })
             pinned.insert(Self.profileBucket.id)
             var (objects, pinnedBytes) = (Int64(0), parts)
+            var unsent: Int64 = 0
             var entries: [(id: Int64, size: Int64)] = []
-            let rows = try Row.fetchCursor(db, sql: "SELECT id, bucket, size FROM object ORDER BY id")
+            let rows = try Row.fetchCursor(db, sql: "SELECT id, bucket, size, backing IS NULL FROM object ORDER BY id")
             while let row = try rows.next() {
                 objects += 1
                 let size = Self.onDisk(row[2])
                 if pinned.contains(row[1]) {
                     pinnedBytes += size
+                    continue
+                }
+                if isHeld(row[1] as Int64, isUnsent: row[3]) {
+                    unsent += size
                     continue
                 }
                 entries.append((row[0], size))
@@ -97,7 +109,8 @@ final class Store: Sendable {
             restore(&entries)
             accounts.withLock { accounts in
                 accounts.used += used
-                accounts.pinned += pinnedBytes
+                accounts.pinned += pinnedBytes + unsent
+                accounts.unsent += unsent
                 accounts.objects += objects
                 accounts.isRestored = true
             }
@@ -119,8 +132,16 @@ final class Store: Sendable {
 
     func isPinned(_ bucket: String) -> Bool { pinnedNames.contains(bucket) }
 
+    /// Whether what is written there is told to the store behind. Responses of origins are this node's own.
+    func isShared(_ bucket: Int64) -> Bool { bucket != Self.cacheBucket.id }
+
+    /// Whether eviction must wait until the store behind has it.
+    private func isHeld(_ bucket: Int64, isUnsent: Bool) -> Bool { mode == .writeBack && isUnsent && isShared(bucket) }
+
     /// For reports.
-    var figures: (used: Int64, pinned: Int64, objects: Int64) { accounts.withLock { ($0.used, $0.pinned, $0.objects) } }
+    var figures: (used: Int64, pinned: Int64, objects: Int64, unsent: Int64) {
+        accounts.withLock { ($0.used, $0.pinned, $0.objects, $0.unsent) }
+    }
 
     // MARK: Room
 
@@ -129,7 +150,11 @@ final class Store: Sendable {
         guard size <= bound else {
             throw S3Error(.entityTooLarge, "The object has \(size) bytes, and the store is bounded to \(bound).")
         }
-        guard accounts.withLock({ $0.pinned }) + Self.onDisk(size) <= bound else {
+        let (pinned, unsent) = accounts.withLock { ($0.pinned, $0.unsent) }
+        guard pinned + Self.onDisk(size) <= bound else {
+            if pinned - unsent + Self.onDisk(size) <= bound {
+                throw S3Error(.slowDown, "What the store behind is still to get fills this one. Please try again later.")
+            }
             throw S3Error(
                 .insufficientStorage, "There is no room left: pinned buckets and unfinished uploads fill the store's \(bound) bytes.")
         }
@@ -195,19 +220,32 @@ final class Store: Sendable {
     ) throws -> Int64 {
         try remove(record.key, in: bucket, db, &batch)
         try db.cachedStatement(
-            sql: "INSERT INTO object(bucket, key, size, etag, modified, info, segments) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            sql: "INSERT INTO object(bucket, key, size, etag, modified, info, segments, backing) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         ).execute(arguments: [
             bucket.id, Data(record.key.bytes), record.size, record.etag, record.modified.milliseconds, record.encodedInfo,
-            Data(Segment.encode(record.segments)),
+            Data(Segment.encode(record.segments)), record.backing,
         ])
         let id = db.lastInsertedRowID
         let size = Self.onDisk(record.size)
         let isPinned = isPinned(bucket.name)
+        let isHeld = isHeld(bucket.id, isUnsent: record.backing == nil)
+        if isHeld {
+            try markPending(BackedName(bucket: bucket.name, key: record.key.bytes), isGone: false, db, &batch)
+        } else if record.backing != nil {
+            try clearPending(BackedName(bucket: bucket.name, key: record.key.bytes), db)
+        }
         let name = Self.hashedName(bucket: bucket.id, key: Data(record.key.bytes))
         batch.afterwards.append { [self] in
             accounts.withLock { accounts in
                 accounts.objects += 1
-                if isPinned { accounts.pinned += size } else { accounts.policy.insert(id, name: name, size: size) }
+                if isPinned {
+                    accounts.pinned += size
+                } else if isHeld {
+                    accounts.pinned += size
+                    accounts.unsent += size
+                } else {
+                    accounts.policy.insert(id, name: name, size: size)
+                }
             }
         }
         return id
@@ -218,7 +256,7 @@ final class Store: Sendable {
     func remove(_ key: ObjectKey, in bucket: BucketRecord, _ db: Database, _ batch: inout Index.Batch) throws -> Bool {
         guard
             let row = try Row.fetchOne(
-                db.cachedStatement(sql: "SELECT id, size, segments FROM object WHERE bucket = ? AND key = ?"),
+                db.cachedStatement(sql: "SELECT id, size, segments, backing IS NULL FROM object WHERE bucket = ? AND key = ?"),
                 arguments: [bucket.id, Data(key.bytes)])
         else { return false }
         let id: Int64 = row[0]
@@ -227,11 +265,19 @@ final class Store: Sendable {
         for segment in Segment.decode(row[2] as Data) { freed += try Index.release(segment, db, &batch) }
         try db.cachedStatement(sql: "DELETE FROM object WHERE id = ?").execute(arguments: [id])
         let isPinned = isPinned(bucket.name)
+        let isHeld = isHeld(bucket.id, isUnsent: row[3])
         batch.afterwards.append { [self, freed] in
             accounts.withLock { accounts in
                 accounts.objects -= 1
                 accounts.used -= freed
-                if isPinned { accounts.pinned -= size } else { accounts.policy.remove(id) }
+                if isPinned {
+                    accounts.pinned -= size
+                } else if isHeld {
+                    accounts.pinned -= size
+                    accounts.unsent -= size
+                } else {
+                    accounts.policy.remove(id)
+                }
             }
         }
         return true
@@ -255,6 +301,19 @@ final class Store: Sendable {
         batch.afterwards.append { [self] in accounts.withLock { $0.used -= freed } }
     }
 
+    /// The store behind has that version: from now on it can be evicted.
+    func accountSent(_ id: Int64, _ name: UInt64, size: Int64, in bucket: String, _ batch: inout Index.Batch) {
+        guard mode == .writeBack, !isPinned(bucket) else { return }
+        let size = Self.onDisk(size)
+        batch.afterwards.append { [self] in
+            accounts.withLock { accounts in
+                accounts.pinned -= size
+                accounts.unsent -= size
+                accounts.policy.insert(id, name: name, size: size)
+            }
+        }
+    }
+
     /// Parts are bytes that no eviction frees.
     func account(pinned change: Int64, _ batch: inout Index.Batch) {
         batch.afterwards.append { [self] in accounts.withLock { $0.pinned += change } }
@@ -270,6 +329,8 @@ struct NewObject: Sendable {
     var info: ObjectInfo
     var encodedInfo: Data
     var segments: [Segment]
+    /// What the store behind calls it, where it has it already.
+    var backing: String?
 
     init(key: ObjectKey, size: Int64, etag: String, modified: Timestamp, info: ObjectInfo, segments: [Segment]) {
         (self.key, self.size, self.etag, self.modified, self.info, self.segments) = (key, size, etag, modified, info, segments)

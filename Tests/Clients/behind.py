@@ -1,0 +1,118 @@
+"""Nodes in front of a store behind: what the tests of tiering have in common."""
+import pathlib
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+
+from harness import PATIENCE, Server
+
+BUCKET = "shared"
+
+
+def backing(port, mode, prefix="nodes/", scheme="http", host="127.0.0.1", **more):
+    """The section, as lines of the harness' configuration."""
+    settings = {"check-after": "60s", "connect": "1s", "first-byte": "5s", "idle": "5s", **{k.replace("_", "-"): v for k, v in more.items()}}
+    lines = [f"endpoint: {scheme}://{host}:{port}", f"bucket: {BUCKET}", "access-key: demo", "secret: demo-secret-0123", f"mode: {mode}"]
+    lines += [f"prefix: {prefix}"] if prefix else []
+    lines += [f"{k}: {v}" for k, v in settings.items()]
+    return "  backing:\n" + "\n".join("    " + line for line in lines)
+
+
+def behind_server(**settings):
+    """A second asset cache that stands for the store behind."""
+    server = Server(**settings)
+    server.client().create_bucket(Bucket=BUCKET)
+    return server
+
+
+def node(port, mode, size="1GiB", pinned="", **more):
+    return Server(size=size, pinned=pinned, more=backing(port, mode, **more))
+
+
+def until(what, look, patience=PATIENCE):
+    end = time.monotonic() + patience
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > end:
+            raise AssertionError(f"it did not come to this: {what}")
+        time.sleep(0.05)
+
+
+def drained(server):
+    """Waits until the store behind has everything."""
+    until("an empty queue", lambda: server.counters()["backing-queued"] == 0)
+
+
+def keys(s3, bucket="assets", **query):
+    return [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, **query).get("Contents", [])]
+
+
+def certificate(directory):
+    """A certificate of its own authority for localhost and 127.0.0.1."""
+    directory = pathlib.Path(directory)
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem")],
+        check=True, capture_output=True)
+    return directory / "cert.pem", directory / "key.pem"
+
+
+class Terminator:
+    """TLS in front of a port of this machine."""
+
+    def __init__(self, port):
+        self.directory = tempfile.mkdtemp(prefix="tls-")
+        self.certificate, key = certificate(self.directory)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.certificate, key)
+        self.target = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.handshakes = 0
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                raw, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(raw,), daemon=True).start()
+
+    def serve(self, raw):
+        try:
+            inner = self.context.wrap_socket(raw, server_side=True)
+        except (OSError, ssl.SSLError):
+            raw.close()
+            return
+        self.handshakes += 1
+        outer = socket.create_connection(("127.0.0.1", self.target))
+
+        def pump(source, sink):
+            try:
+                while data := source.recv(65536):
+                    sink.sendall(data)
+            except (OSError, ssl.SSLError):
+                pass
+            for one in (source, sink):
+                try:
+                    one.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+        back = threading.Thread(target=pump, args=(outer, inner), daemon=True)
+        back.start()
+        pump(inner, outer)
+        back.join(PATIENCE)
+        inner.close()
+        outer.close()
+
+    def close(self):
+        self.listener.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
