@@ -4,6 +4,7 @@
 #             BUILD_FLAGS="-c release"         passed to `swift build`
 #             BENCH_FLAGS=--quick              passed to Benchmarks/bench.py
 #             FILTER=                          passed to `swift test --filter`
+#             MUTANTS="04 06"                  which of Tests/Mutants `make mutants` tries
 #             SECONDS_PER_TARGET=60            how long `make fuzz` works on each target
 #             CHAOS_FLAGS="--rounds 2"         passed to the chaos run
 
@@ -16,13 +17,14 @@ BUILD_FLAGS ?= -c release
 BENCH_FLAGS ?=
 FILTER ?=
 CHAOS_FLAGS ?=
+MUTANTS ?=
 SECONDS_PER_TARGET ?= 60
 
 SWIFT_TEST := LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --parallel
 # Run by themselves: an HTTP client's tasks starve beside simulations that fill every processor, and pauses are measured in peace.
 APART := ^(KubernetesClientTests|KubernetesSystem|Chaos)\.
 
-.PHONY: help build demo test test-systemd test-kubernetes chaos model bench bench-cache docs install deb check fuzz clean
+.PHONY: help build demo test test-systemd test-kubernetes chaos mutants model bench bench-cache docs install deb check fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -37,6 +39,7 @@ demo: build ## watch a request wait for a worker that does not exist yet, get it
 check: ## the rules that need no compiler: imports, file lengths, habits
 	@scripts/check-imports
 	@scripts/check-style
+	@scripts/check-rules --apply
 
 test: ## all tests: the rules, the model, the machines, the simulation, the real executables
 	@scripts/bootstrap build
@@ -69,6 +72,10 @@ chaos: ## strike the real processes 2,000 times under load and count what is los
 	swift build -c release
 	@mkdir -p bench-results
 	.build/release/chaos --json bench-results/chaos.json $(CHAOS_FLAGS)
+
+mutants: ## break each rule for descriptors that exist twice and show that a test fails (an hour)
+	@scripts/bootstrap build
+	@scripts/check-rules $(MUTANTS)
 
 model: ## check the model of lease hand-over with SPIN, and that its mutations are found
 	@scripts/bootstrap model

@@ -70,6 +70,8 @@ extension Keeper {
             case .asserting, .up: fault(d, .superseded, at: now, &actions)
             case .expected, .away: break
             }
+            // It has accepted callers by now, whose jobs may have the names of those that it did not get.
+            dispatchers[d].unread = [:]
             // Its link broke before it had asserted what it inherited: it may not have got all of it.
             if dispatchers[d].adoptUntil != .never {
                 isHeir = true
@@ -159,6 +161,7 @@ extension Keeper {
         dispatchers[d].hasAsserted = true
         dispatchers[d].blocksRecovery = false
         setAdoption(d, until: .never)
+        dispatchers[d].unread = [:]
         let assertion = dispatchers[d].assertion
         for l in dispatchers[d].leases.slots(leaseLinks) where leases[l].told != assertion {
             // What it has inherited and does not name nobody goes on with: its worker may be at it for as long as after a death.

@@ -40,7 +40,9 @@ extension Keeper {
                 if lease.isEnding { openLeases[lease.endpoint, default: (0, 0, 0)].ending += 1 }
                 if lease.isProbe { openLeases[lease.endpoint, default: (0, 0, 0)].probes += 1 } else { jobs[lease.pool, default: 0] += 1 }
                 precondition(member(of: lease.endpoint, in: lease.pool) != .null, "a leased endpoint has left its pool")
-                precondition(dispatcher.phase != .dead || lease.isEscrowed, "a dead process holds a lease that nobody can adopt")
+                precondition(
+                    dispatcher.phase != .dead || dispatcher.adoptUntil != .never, "a dead process holds a lease that nobody can adopt")
+                precondition(dispatcher.phase != .dead || lease.isEscrowed || lease.job != nil, "a dead process holds what only it knew of")
                 leaseCount += 1
             }
             for t in dispatcher.ticketSlots.slots {

@@ -3,9 +3,10 @@ import Wire
 
 // What a dead dispatcher leaves, and who inherits it.
 //
-// Its leases with a worker in escrow and its tickets wait `adoptWithin` for the next process in its seat. They go to that one as a whole at
-// its hello, and become its own one by one as it asserts them. What it does not assert is over: a lease is fenced, because somebody may
-// still hold the connection and the worker may still be at work.
+// Its leases and its tickets wait `adoptWithin` for the next process in its seat. They go to that one as a whole at its hello, and become
+// its own one by one as it asserts them. What it does not assert is over: a lease is fenced, because somebody may still hold the connection
+// and the worker may still be at work. A lease without a worker in escrow cannot be asserted; but where its job's ticket is told again no
+// byte has gone to the worker, and it was not used.
 
 extension Keeper {
     mutating func died(_ instance: InstanceID, at now: Instant, _ actions: inout [Action]) {
@@ -18,10 +19,13 @@ extension Keeper {
         if dispatchers[d].blocksRecovery { dispatchers[d].graceUntil = now + max(parameters.recoveryGrace, longestAbandon) }
         // One that dies while it adopts leaves what it has inherited to the next, but not for longer.
         if dispatchers[d].adoptUntil == .never { dispatchers[d].adoptUntil = now + parameters.adoptWithin }
-        for l in dispatchers[d].leases.slots(leaseLinks) where !leases[l].isEscrowed { close(l, .holderDied, at: now, &actions) }
+        for l in dispatchers[d].leases.slots(leaseLinks) where !leases[l].isEscrowed && !mayBeUnread(l) { close(l, .holderDied, at: now, &actions) }
         if dispatchers[d].ticketSlots.count > 0, dispatchers[d].adoptUntil > now { actions.append(.watchCallers(instance)) }
         dispatcherTimer(d, at: now, &actions)
     }
+
+    /// Whether the lease's grant may still be on its way to its job.
+    private func mayBeUnread(_ l: Slot) -> Bool { leases[l].job != nil && !leases[l].isEnding && !leases[l].isEscrowed }
 
     private var longestAbandon: Duration {
         poolOrder.reduce(Duration.zero) { pools[$1].isConfigured ? max($0, pools[$1].policy.abandon) : $0 }
@@ -75,6 +79,7 @@ extension Keeper {
             dispatchers[heir].leases.append(l, &leaseLinks)
             leases[l].dispatcher = heir
             leases[l].told = 0
+            if mayBeUnread(l), let job = leases[l].job { dispatchers[heir].unread[job.ticket] = leases[l].id }
         }
         for t in dispatchers[dead].ticketSlots.slots {
             tickets[t].dispatcher = heir
@@ -86,6 +91,15 @@ extension Keeper {
         setAdoption(heir, until: dispatchers[dead].adoptUntil)
         dispatchers[dead].adoptUntil = .never
         dispatcherTimer(dead, at: now, &actions)
+    }
+
+    /// The lease that its predecessor did not use, of a job that a successor tells again; nil when there is none.
+    mutating func takeUnread(_ ticket: Ticket, _ p: Slot, by d: Slot) -> Slot? {
+        // One that was in line twice may have had a worker in between.
+        guard !ticket.isRequeued, let lease = dispatchers[d].unread.removeValue(forKey: ticket.id) else { return nil }
+        let l = slot(of: lease)
+        guard l != .null, leases[l].dispatcher == d, leases[l].pool == p, leases[l].told == 0, mayBeUnread(l) else { return nil }
+        return l
     }
 
     mutating func setAdoption(_ d: Slot, until: Instant) {

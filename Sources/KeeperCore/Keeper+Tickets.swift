@@ -79,6 +79,12 @@ extension Keeper {
         _ actions: inout [Action]
     ) {
         guard known != .null else {
+            var arrival = arrival
+            if let l = takeUnread(ticket, p, by: d) {
+                // It waits as if it had never been granted: at the end of the telling.
+                arrival = min(arrival, leases[l].job?.arrival ?? arrival)
+                close(l, .released(.unused), at: now, &actions)
+            }
             _ = fileTicket(ticket, pools[p].queue.share(named: ticket.tenant), p, d, arrival, ownBudget, at: now, &actions)
             return
         }

@@ -58,6 +58,9 @@ struct DispatcherRecord: Sendable {
     /// The job of the lease that it returned last: if its ticket comes again, it keeps its arrival to the nanosecond, whatever
     /// the age lost on its way.
     var returned: JobPlace?
+    /// Of what it has inherited: leases whose grant may not have been read, or not been used, by the job that they were granted to. Its successor
+    /// tells that job's ticket only where no byte of it has gone to a worker.
+    var unread: [TicketID: LeaseID] = [:]
     /// Recovery waits for it.
     var blocksRecovery = false
     /// Once it is dead: until when what it leaves can be inherited. Of one that lives: until when it may assert what it has inherited.

@@ -140,6 +140,15 @@ struct RandomWalk {
                         id: waiting.id, pool: waiting.pool, age: now - waiting.arrival, budget: waiting.budget, urgency: waiting.urgency,
                         tenant: waiting.tenantTold, affinity: waiting.keyTold, bytes: waiting.bytes, isRequeued: waiting.isRequeued)))
         }
+        // Jobs whose grant nobody has read, and some that had a worker.
+        for lease in reference.leases where lease.instance == instance && lease.told == 0 && random.chance(60) {
+            guard let job = lease.job else { continue }
+            said.append(
+                .ticket(
+                    Ticket(
+                        id: job.ticket, pool: random.chance(95) ? lease.pool : pool(), age: max(.zero, now - job.arrival),
+                        tenant: lease.tenant == "default" ? "" : lease.tenant, isRequeued: random.chance(10))))
+        }
         return said + [.asserted]
     }
 

@@ -35,6 +35,7 @@ extension ReferenceKeeper {
         process.phase = .asserting
         process.link = link
         process.assertion += 1
+        process.unread = [:]
         if isRecovering { process.blocks = true }
         processes[instance] = process
         if !isNew, process.adoptUntil != nil { return expected.append(.handOver(from: instance, to: instance, link)) }
@@ -42,7 +43,10 @@ extension ReferenceKeeper {
         guard let (dead, estate) = left.max(by: { ($0.value.adoptUntil ?? now, order(of: $0.key)) < ($1.value.adoptUntil ?? now, order(of: $1.key)) })
         else { return try take("adopt end") { $0 == link && $1 == .adopt(.end) } }
         expected.append(.handOver(from: dead, to: instance, link))
-        for i in leases.indices where leases[i].instance == dead { (leases[i].instance, leases[i].told) = (instance, 0) }
+        for i in leases.indices where leases[i].instance == dead {
+            (leases[i].instance, leases[i].told) = (instance, 0)
+            if let job = leases[i].job, !leases[i].isEscrowed, !leases[i].isEnding { processes[instance]?.unread[job.ticket] = leases[i].id }
+        }
         for i in tickets.indices where tickets[i].instance == dead { (tickets[i].instance, tickets[i].told) = (instance, 0) }
         processes[instance]?.adoptUntil = estate.adoptUntil
         processes[instance]?.returned = estate.returned
@@ -91,7 +95,7 @@ extension ReferenceKeeper {
             process.blocksUntil = now + pools.values.filter(\.isConfigured).map(\.policy.abandon).reduce(parameters.recoveryGrace, max)
         }
         processes[instance] = process
-        for lease in leases where lease.instance == instance && !lease.isEscrowed { end(lease, .holderDied) }
+        for lease in leases where lease.instance == instance && !lease.isEscrowed && (lease.job == nil || lease.isEnding) { end(lease, .holderDied) }
         if tickets.contains(where: { $0.instance == instance }), process.adoptUntil ?? now > now { expected.append(.watchCallers(instance)) }
         endAdoption(instance)
         if let process = processes[instance] { bury(instance, process) }
@@ -135,7 +139,18 @@ extension ReferenceKeeper {
             (tickets[i].told, tickets[i].budget, tickets[i].isRequeued) = (entry.told, entry.budget, entry.isRequeued)
             return
         }
-        if process.phase == .asserting { return tickets.append(entry) }
+        if process.phase == .asserting {
+            // Nobody has read its grant: the successor says that the job still waits.
+            let unread = leases.first {
+                $0.id == process.unread[ticket.id] && $0.told == 0 && !$0.isEscrowed && !$0.isEnding && $0.pool == ticket.pool
+            }
+            if let unread, let job = unread.job, !ticket.isRequeued {
+                entry.arrival = min(entry.arrival, job.arrival)
+                refund(unread)
+                end(unread, .released(.unused))
+            }
+            return tickets.append(entry)
+        }
         entry.isSuspended = false
         let budget = budget(ticket.budget, ticket.pool)
         let isLate = budget > .zero && entry.arrival + budget <= now
@@ -153,6 +168,7 @@ extension ReferenceKeeper {
         processes[instance]?.phase = .up
         processes[instance]?.blocks = false
         processes[instance]?.adoptUntil = nil
+        processes[instance]?.unread = [:]
         for lease in leases where lease.instance == instance && lease.told != process.assertion {
             end(lease, lease.told == 0 ? .holderDied : .unaccounted)
         }

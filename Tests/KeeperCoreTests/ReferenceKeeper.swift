@@ -102,6 +102,8 @@ final class ReferenceKeeper {
         var adoptUntil: Instant?
         /// The job of the lease that it gave back last.
         var returned: Job?
+        /// By the jobs that they were granted to: leases that its predecessor may not have used.
+        var unread: [TicketID: LeaseID] = [:]
         var blocksUntil: Instant?
     }
 

@@ -157,14 +157,79 @@ import Wire
         #expect(talk.replies == [.adopt(.end)] && talk.state.leased == 1)
     }
 
-    @Test func aLeaseWithoutEscrowEndsWithItsHolder() throws {
+    /// One lease whose worker is not in escrow, and death a second later.
+    private func afterADeathWithoutEscrow() throws -> Dialogue {
         let talk = Dialogue(policy(), parameters: parameters)
         talk.upsert(worker(1))
         _ = try talk.lease(1)
+        talk.pass(.seconds(1))
         talk.clear()
         talk.say(.dispatcherDied(dead))
-        #expect(talk.state.quarantined == 1)
+        #expect(talk.state.leased == 1, "its worker may be at the job, or nobody has read the grant")
+        return talk
+    }
+
+    private func ticket(_ talk: Dialogue, isRequeued: Bool = false) -> LeasingRequest {
+        .ticket(Ticket(id: TicketID(rawValue: 1), pool: talk.pool, age: .milliseconds(900), isRequeued: isRequeued))
+    }
+
+    /// It tells the ticket of a job only where no byte has gone to a worker.
+    @Test func aGrantThatNobodyHasReadIsGivenBackByTheTicketOfItsJob() throws {
+        let talk = try afterADeathWithoutEscrow()
+        let link = succeed(talk, 200)
+        talk.request(ticket(talk), on: link)
+        #expect(talk.state.free == 1 && talk.state.queued == 1)
+        let report = try #require(talk.keeper.ticketReports(of: talk.pool, at: talk.now).first)
+        #expect(report.age == .seconds(1), "its place is the one that is remembered here")
+        #expect(talk.grants.isEmpty)
+        talk.request(.asserted, on: link)
+        #expect(talk.grantedTickets == [1] && talk.state.quarantined == 0)
+    }
+
+    @Test func aLeaseWithoutEscrowRestsWhoseJobTheSuccessorDoesNotTell() throws {
+        let talk = try afterADeathWithoutEscrow()
+        let link = succeed(talk, 200)
+        talk.request(.asserted, on: link)
+        #expect(talk.remaining(worker(1)) == talk.policies[0].abandon)
         #expect(!talk.actions.contains { if case .fence = $0 { true } else { false } })
+    }
+
+    /// It may have had a worker, and come back in line.
+    @Test func aJobThatComesBackGivesNoLeaseBack() throws {
+        let talk = try afterADeathWithoutEscrow()
+        let link = succeed(talk, 200)
+        talk.request(ticket(talk, isRequeued: true), on: link)
+        #expect(talk.state.leased == 1)
+        talk.request(.asserted, on: link)
+        #expect(talk.state.quarantined == 1 && talk.state.queued == 1)
+    }
+
+    /// By then it accepts callers, whose jobs may have the names of those that it did not get.
+    @Test func onlyTheFirstTellingGivesGrantsBack() throws {
+        let talk = try afterADeathWithoutEscrow()
+        let link = succeed(talk, 200)
+        talk.say(.dispatcherLinkEnded(link))
+        let again = DispatcherID(rawValue: 5000)
+        talk.say(.dispatcherConnected(again, instance: InstanceID(rawValue: 200), seat: "seat-100"))
+        talk.request(ticket(talk), on: again)
+        talk.request(.asserted, on: again)
+        #expect(talk.state.quarantined == 1 && talk.state.queued == 1)
+    }
+
+    @Test func withoutASuccessorALeaseWithoutEscrowRestsInTime() throws {
+        let talk = try afterADeathWithoutEscrow()
+        talk.pass(.seconds(10))
+        #expect(talk.remaining(worker(1)) == talk.policies[0].abandon)
+    }
+
+    /// Health probes and jobs that are ending: there is nobody who could tell.
+    @Test func whatOnlyTheDeadKnewOfEndsWithIt() throws {
+        let talk = Dialogue(policy(), parameters: parameters)
+        talk.upsert(worker(1))
+        let grant = try talk.lease(1)
+        talk.request(.ending(grant.lease))
+        talk.say(.dispatcherDied(dead))
+        #expect(talk.state.quarantined == 1)
     }
 
     @Test func aCallerThatHangsUpGivesItsPlaceBack() throws {

@@ -24,6 +24,19 @@ import Testing
         #expect(far.given == 1001)
     }
 
+    @Test func whatTheOtherEndHasNotAcknowledgedIsGivenAllTheSame() throws {
+        let pair = try TCPPair()
+        let block = [UInt8](repeating: 3, count: 256 * 1024)
+        var sent = 0
+        while true {
+            // Nobody reads: in the end nothing is taken.
+            let count = block.withUnsafeBytes { pair.near.sendSome($0) }
+            guard count > 0 else { break }
+            sent += count
+        }
+        #expect(try StreamPosition(of: pair.near.descriptor).given == UInt64(sent))
+    }
+
     @Test func bytesInAPipeAreBetweenTheTwoPositions() throws {
         let (source, sink) = (try TCPPair(), try TCPPair())
         var ends: (Int32, Int32) = (-1, -1)

@@ -140,7 +140,8 @@ extension DispatcherProcess {
         guard let id = caller.job else { return world.fail("\(caller.name) has no job") }
         let policy = world.scenario.policies[caller.plan.pool]
         let request = caller.record?.request ?? caller.plan.request(in: policy.id)
-        let isRequeued = caller.record.map { $0.isRequeued || $0.phase != .waiting } ?? false
+        // With a worker that nobody has, it is told as one that had its turn; one that was dialled has given nobody a byte.
+        let isRequeued = caller.record.map { $0.isRequeued || ($0.phase != .waiting && $0.phase != .dialing) } ?? false
         guard machine.adopt(id, AdoptedJob(request: request, arrived: caller.arrived, isRequeued: isRequeued), at: now) else {
             return world.fail("the name of \(caller.name)'s job is taken")
         }

@@ -35,6 +35,12 @@ struct Line {
 
     mutating func returned(_ lease: LeaseID, by instance: InstanceID) { last[instance] = leased.removeValue(forKey: lease) }
 
+    /// The lease that a dead predecessor was granted for this job and that nobody has used: its heir tells its ticket again.
+    func unread(_ ticket: Ticket, by instance: InstanceID, where isOpen: (LeaseID) -> Bool) -> LeaseID? {
+        guard asserting.contains(instance), !ticket.isRequeued, index(ticket.id, instance) == nil else { return nil }
+        return leased.first { $0.value.ticket == ticket.id && $0.value.instance == instance && isOpen($0.key) }?.key
+    }
+
     func hasEligible(in pool: PoolID, where isOpen: (Place) -> Bool = { _ in true }) -> Bool {
         places.contains { $0.pool == pool && $0.isEligible && isOpen($0) }
     }
@@ -51,14 +57,15 @@ struct Line {
         for i in places.indices where places[i].instance == instance { places[i].isTold = false }
     }
 
-    mutating func told(_ ticket: Ticket, by instance: InstanceID, at now: Instant) {
+    /// `isBack`: the job of the lease that ended last.
+    mutating func told(_ ticket: Ticket, by instance: InstanceID, at now: Instant, isBack: Bool) {
         if let i = index(ticket.id, instance) {
             places[i].isTold = true
             places[i].isRequeued = ticket.isRequeued
             return
         }
         var arrival = now.nanoseconds - ticket.age.nanoseconds
-        if ticket.isRequeued, let job = last[instance], job.ticket == ticket.id { arrival = min(arrival, job.arrival) }
+        if isBack || ticket.isRequeued, let job = last[instance], job.ticket == ticket.id { arrival = min(arrival, job.arrival) }
         places.append(
             Place(
                 ticket: ticket.id, instance: instance, pool: ticket.pool, arrival: arrival,
@@ -89,6 +96,7 @@ struct Line {
             places[i].instance = heir
             places[i].isTold = false
         }
+        for (lease, place) in leased where place.instance == dead { leased[lease]?.instance = heir }
         last[heir] = last.removeValue(forKey: dead)
     }
 

@@ -43,7 +43,13 @@ final class Promises {
         case .request(let link, let request):
             guard let instance = instance(link) else { return }
             switch request {
-            case .ticket(let ticket): line.told(ticket, by: instance, at: world.now)
+            case .ticket(let ticket):
+                let unread = line.unread(ticket, by: instance) { open[$0] == instance }
+                if let unread {
+                    returned = unread
+                    line.returned(unread, by: instance)
+                }
+                line.told(ticket, by: instance, at: world.now, isBack: unread != nil)
             case .cancel(let ticket): line.cancelled(ticket, of: instance)
             case .unused(let lease), .dialFailed(let lease, _), .release(let lease, _):
                 if open[lease] == instance {

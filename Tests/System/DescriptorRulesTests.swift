@@ -87,6 +87,80 @@ import Wire
         #expect(told.count == 1, "once, for the connection's life")
     }
 
+    /// Rule 6. The lease is there for as long as a byte of the response is in our hands: whoever dies then has a successor that goes on.
+    @Test func aLeaseEndsBehindTheLastByteOfItsResponse() throws {
+        try Seat.run(Setup.http()) { fleet, seat in
+            let size = 6 << 20
+            let worker = try fleet.serveScript { visit in
+                _ = try visit.readRequestHead()
+                visit.begin()
+                try visit.send("HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\n\r\n")
+                try Pattern(size).send(on: visit)
+                visit.finish()
+            }
+            let caller = try seat.call(receiveBuffer: 16 * 1024)
+            try caller.get("/")
+            _ = try caller.receive(through: "\r\n\r\n")
+            var body: [UInt8] = []
+            while try fleet.pool("pods").leases > 0, body.count < size { body += try caller.receiveSome(atMost: 32 * 1024) }
+            try seat.kill()
+            body += try caller.receive(size - body.count)
+            #expect(body.elementsEqual((0..<size).lazy.map { Pattern.base[$0 % Pattern.period] }))
+            #expect(worker.troubles.isEmpty, "\(worker.troubles)")
+        }
+    }
+
+    /// Rule 8. What a session leaves in its pipe is nobody's.
+    @Test func aPipeThatIsLentAgainIsEmpty() throws {
+        try Seat.run(Setup.tcp(), listener: "tcp") { fleet, seat in
+            let (size, sent) = (64 << 20, Locked(0))
+            let worker = try fleet.serveScript { visit in
+                let seed = UInt64(try visit.receive(1)[0])
+                visit.begin()
+                // Sending fails when the caller is gone.
+                try? Pattern(seed == 0 ? 2 << 20 : size, seed: seed * 1000).send(on: visit) { sent.set($0) }
+                visit.finish()
+            }
+            for round in 1...4 {
+                let caller = try seat.call(receiveBuffer: 4096)
+                try caller.send([UInt8(round)])
+                _ = try caller.receive(100_000)
+                // All that can hold something is full: its socket, the pipe, the worker's.
+                var (last, still) = (0, 0)
+                try fleet[.dispatcher].wait("the worker to stand still") {
+                    still = sent.get() == last ? still + 1 : 0
+                    last = sent.get()
+                    return last > 0 && still > 20
+                }
+                caller.reset()
+                try worker.wait("the end of job \(round)") { $0.jobs == round && $0.running == 0 }
+            }
+            let caller = try seat.call(receiveBuffer: 4096)
+            try caller.send([0])
+            #expect(try Pattern(2 << 20).receive(on: caller) == nil)
+        }
+    }
+
+    /// Rule 10. Adopt, then READY, then accept.
+    @Test func nobodyIsAcceptedBeforeThePoolKeeperHasHandedOver() throws {
+        let fleet = try Fleet(Setup.tcp())
+        defer { fleet.close() }
+        let keeper = try FakeKeeper(fleet)
+        try fleet.launch(.dispatcher)
+        var early: RawCaller?
+        try keeper.greet {
+            early = try fleet.call("tcp")
+            // Time enough for what waits for nothing.
+            for _ in 0..<100 {
+                let row = try fleet.show("process", of: .dispatcher, as: Fleet.ProcessRow.self)
+                #expect(!row.ready && row.counters["accepted"] == 0)
+            }
+        }
+        try fleet[.dispatcher].waitForNotification("READY=1")
+        try fleet.waitCounter("accepted", atLeast: 1)
+        withExtendedLifetime(early) {}
+    }
+
     /// Rule 11. splice(2) has no MSG_NOSIGNAL.
     @Test func aSinkThatGoesAwayInTheMiddleOfBulkKillsNobody() throws {
         try Seat.run(Setup.tcp(), listener: "tcp") { fleet, seat in
@@ -102,10 +176,16 @@ import Wire
                 let caller = try seat.call()
                 try caller.send("x")
                 _ = try caller.receive(1 << 20)
+                // A reset behind an end is EPIPE to whoever writes next, and with it the signal (tcp_reset); any other is ECONNRESET.
+                caller.halfClose()
                 caller.reset()
                 try worker.wait("the end of job \(round)") { $0.jobs == round && $0.running == 0 }
                 #expect(try fleet[.dispatcher].isRunning)
             }
+            // Whether a sink is found broken by a write or by its event is a matter of luck.
+            let status = try String(contentsOfFile: "/proc/\(fleet[.dispatcher].pid)/status", encoding: .utf8)
+            let ignored = status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") }.flatMap { UInt64($0.dropFirst(8), radix: 16) }
+            #expect((ignored ?? 0) & 1 << UInt64(SIGPIPE - 1) != 0, "\(status)")
         }
     }
 

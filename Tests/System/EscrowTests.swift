@@ -294,6 +294,8 @@ import Wire
             try fleet.waitPool("pods", "the parked callers") { $0.queued == 4 }
             for pair in parked { pair.near.close() }
             try first.die()
+            // What one says is for its next dispatcher, and no good-bye.
+            try parked[1].far.send("more of it")
             parked[0].far.halfClose()
             parked[2].far.halfClose()
             try fleet.waitPool("pods", "the one who left") { $0.queued == 3 }

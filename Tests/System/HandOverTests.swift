@@ -57,7 +57,7 @@ import Testing
                 flow.down.receive(on: caller)
                 callers.append(caller)
             }
-            // A grant that the dispatcher has not read yet would be lost with it, and its worker set aside (docs/architecture.md).
+            // A grant that the dispatcher has not read yet is no session.
             try fleet[.dispatcher].wait("every tunnel to move") { flows.allSatisfy { $0.up.received > 0 && $0.down.received > 0 } }
             for round in 0..<4 {
                 let mark = flows.reduce(0) { $0 + $1.up.received + $1.down.received } + 400_000

@@ -137,6 +137,24 @@ import Testing
         }
     }
 
+    /// No byte has gone to its worker, and the next one in the seat knows: the worker does not rest, and nobody loses a place.
+    @Test func aGrantThatADispatcherHasNotReadIsGivenBackByItsSuccessor() throws {
+        try Seat.run(Setup.http(pool: "abandon: 1h, hold: { timeout: 60s }")) { fleet, seat in
+            let callers = try (0..<3).map { _ in try seat.call() }
+            for (i, caller) in callers.enumerated() {
+                try caller.get("/\(i)")
+                try fleet.waitPool("pods", "\(i + 1) parked callers") { $0.queued == i + 1 }
+            }
+            try fleet[.dispatcher].signal(SIGSTOP)
+            let worker = try fleet.serveHTTP { request, _ in Reply.ok(request.target) }
+            try fleet.waitPool("pods", "a grant") { $0.leases == 1 && $0.queued == 2 }
+            try seat.kill()
+            for (i, caller) in callers.enumerated() { #expect(try caller.readResponse().text == "/\(i)") }
+            #expect(worker.names == ["/0", "/1", "/2"], "in their old order")
+            #expect(worker.violations == 0)
+        }
+    }
+
     /// The worker goes on with the orphaned job; the pool-keeper, which knows that, is killed too.
     @Test func theWorkerOfAKilledDispatcherIsLeftAloneForAsLongAsItMayGoOn() throws {
         let pool = "quarantine: { first: 50ms, most: 50ms }, hold: { timeout: 60s }, abandon: 8s"

@@ -22,15 +22,15 @@ final class Seat {
     }
 
     /// A new process in the seat, ready when this returns.
-    func sit() throws {
-        try fleet.launch(.dispatcher, sockets: [(name, listener.raw)])
+    func sit(_ environment: [String: String] = [:]) throws {
+        try fleet.launch(.dispatcher, sockets: [(name, listener.raw)], environment: environment)
         try fleet[.dispatcher].waitForNotification("READY=1")
     }
 
     /// kill -9 and a successor that has adopted everything.
-    func kill() throws {
+    func kill(_ environment: [String: String] = [:]) throws {
         try fleet[.dispatcher].kill()
-        try sit()
+        try sit(environment)
     }
 
     /// SIGUSR2, and a successor that has adopted everything.

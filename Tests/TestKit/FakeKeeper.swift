@@ -18,8 +18,9 @@ public final class FakeKeeper {
 
     deinit { for raw in descriptors { _ = lh_close(raw) } }
 
-    /// A dispatcher's link, greeted, with nothing to inherit; its first words are heard up to `asserted`.
-    public func greet(budget: UInt32 = 10_000) throws {
+    /// A dispatcher's link, greeted, with nothing to inherit; its first words are heard up to `asserted`. `meanwhile` happens before it
+    /// hears that there is nothing to inherit.
+    public func greet(budget: UInt32 = 10_000, meanwhile: () throws -> Void = {}) throws {
         try waitReady(listener.raw, POLLIN, "a dispatcher")
         var peer = lh_address()
         link = Descriptor(owning: Int32(try check(lh_accept(listener.raw, &peer), "accept")))
@@ -29,6 +30,7 @@ public final class FakeKeeper {
         var bytes = [UInt8](repeating: 0, count: Bounds.packetBytes)
         try waitReady(link.raw, POLLIN, "a hello")
         _ = lh_recv(link.raw, &bytes, bytes.count, 0)
+        try meanwhile()
         try say(.adopt(.end))
         try hear("asserted") { if case .asserted = $0 { true } else { false } }
     }

@@ -99,6 +99,7 @@ bit keeper;
 bit recovering;
 bit quarantined;
 byte holder[TOKENS]; /* instance + 1 */
+byte forJob[TOKENS]; /* the job that it was granted to, plus one; 0 for a lease of an earlier pool-keeper */
 bit told[TOKENS];
 byte waits[JOBS]; /* whose ticket: instance + 1 */
 bit toldTicket[JOBS];
@@ -374,7 +375,7 @@ end:
 
 /* The lease ends without a word of its holder: nobody can write to the worker any more, and it is set aside. */
 inline fence(x) {
-    holder[x] = 0;
+    holder[x] = 0; forJob[x] = 0;
     told[x] = 0;
 #ifndef RELEASE_BEFORE_CUT
     if
@@ -396,7 +397,7 @@ inline settle(d) {
 /* Has it left anything in escrow? */
 inline estate(d) {
     ok = 0;
-    FOREACH(t, TOKENS) ok = ok || (holder[t] == d + 1 && (workerFd[t] & ESCROW)); NEXT(t);
+    FOREACH(t, TOKENS) ok = ok || holder[t] == d + 1; NEXT(t);
     FOREACH(i, JOBS) ok = ok || (keeps[i] == d + 1 && (callerFd[i] & ESCROW)); NEXT(i)
 }
 
@@ -405,7 +406,7 @@ inline bury(d) {
     hello[d] = 0;
     FOREACH(t, TOKENS)
         if
-        :: holder[t] == d + 1 && !(workerFd[t] & ESCROW) -> holder[t] = 0; told[t] = 0; quarantined = 1
+        :: holder[t] == d + 1 && !(workerFd[t] & ESCROW) && !forJob[t] -> holder[t] = 0; told[t] = 0; quarantined = 1
         :: else
         fi;
     NEXT(t);
@@ -485,7 +486,15 @@ inline heard(d, kind, j, x) {
         :: holder[x] == d + 1 -> workerFd[x] = workerFd[x] | ESCROW
         :: else -> dropWorker(x, 0)
         fi
-    :: kind == TICKET -> waits[j] = d + 1; toldTicket[j] = 1
+    :: kind == TICKET ->
+        waits[j] = d + 1; toldTicket[j] = 1;
+        /* A successor tells the ticket of a job only where no byte of it has reached the worker: its predecessor's grant was not used. */
+        FOREACH(t, TOKENS)
+            if
+            :: knows[d] == 1 && holder[t] == d + 1 && !told[t] && forJob[t] == j + 1 && !(workerFd[t] & ESCROW) -> holder[t] = 0; forJob[t] = 0
+            :: else
+            fi;
+        NEXT(t)
     :: kind == CANCEL ->
         if
         :: waits[j] == d + 1 -> waits[j] = 0; toldTicket[j] = 0
@@ -494,7 +503,7 @@ inline heard(d, kind, j, x) {
     :: kind == UNUSED || kind == RELEASE || kind == SETASIDE ->
         if
         :: holder[x] == d + 1 ->
-            holder[x] = 0; told[x] = 0; dropWorker(x, ESCROW);
+            holder[x] = 0; told[x] = 0; forJob[x] = 0; dropWorker(x, ESCROW);
             quarantined = quarantined || kind == SETASIDE
         :: else -> quarantined = quarantined || (kind == SETASIDE && granted[x] != epoch)
         fi
@@ -559,7 +568,7 @@ inline grant(d, j) {
         t = next;
         assert(t < TOKENS);
         next = next + 1;
-        holder[t] = d + 1; told[t] = 1; granted[t] = epoch; waits[j] = 0; toldTicket[j] = 0;
+        holder[t] = d + 1; told[t] = 1; granted[t] = epoch; forJob[t] = j + 1; waits[j] = 0; toldTicket[j] = 0;
         if
         :: alive[d] -> down[d]!GRANT, j, t
         :: else
@@ -623,7 +632,7 @@ inline killKeeper() {
         fi;
     NEXT(i);
     FOREACH(t, TOKENS)
-        holder[t] = 0; told[t] = 0;
+        holder[t] = 0; told[t] = 0; forJob[t] = 0;
         bareWorker[t] = bareWorker[t] || workerFd[t];
         dropWorker(t, ESCROW + UP);
     NEXT(t);
