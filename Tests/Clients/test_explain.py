@@ -171,7 +171,7 @@ class Agrees(unittest.TestCase):
         self.assertEqual(overtaken("urgent"), {})
         text = floor.leasehold("explain", jobs["waits"].lease)
         self.assertIn("waits: no endpoint was free; 1 in line; passed over: 1 leased, 1 quarantined (", text)
-        self.assertRegex(text, r"granted pods/\S+ on worker-0 after \d\.\d s; overtaken by 2 more urgent\n")
+        self.assertRegex(text, r"granted pods/\S+ on worker-0 after (\d\.\d s|\d+ ms); overtaken by 2 more urgent\n")
 
     def test_affinity_is_told(self):
         floor = Floor(2, pool="hold: { timeout: 60s }, affinity: { wait: 30s }")

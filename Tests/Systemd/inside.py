@@ -649,10 +649,12 @@ def what_each_process_has_to_itself_is_small():
 def stopping_the_target_drains():
     ready()
     results, late = [], []
-    callers = [threading.Thread(target=lambda: results.append(get("/render?ms=1500&bytes=1000")[0])) for _ in range(6)]
+    callers = [threading.Thread(target=lambda: results.append(get("/render?ms=2500&bytes=1000")[0])) for _ in range(6)]
     for caller in callers:
         caller.start()
     # More callers than workers: some of them are parked when the drain begins.
+    # A stop while workers are being started is another story: docs/architecture.md, known limits.
+    until("four units", lambda: len(workers()) == 4)
     until("two wait", lambda: re.search(r'"demand":6', run("leasehold", "show", "pools", "--json").stdout.replace(" ", "")))
     stop = threading.Thread(target=lambda: late.append(run("systemctl", "stop", "leasehold.target", timeout=60).returncode))
     began = time.monotonic()
@@ -663,7 +665,7 @@ def stopping_the_target_drains():
     for caller in callers:
         caller.join()
     stop.join()
-    figure(f"stop under 6 jobs of 1.5 s on 4 workers took {time.monotonic() - began:.1f} s: {results}")
+    figure(f"stop under 6 jobs of 2.5 s on 4 workers took {time.monotonic() - began:.1f} s: {results}")
     assert results == [200] * 6 and late == [0]
     left = run("systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating,deactivating", "leasehold*.service", "leasehold*.socket").stdout
     assert not left.strip(), left

@@ -15,6 +15,9 @@ extension TierService {
             counters.lists.add()
             let (prefix, delimiter, after) = (root + page.prefix, page.delimiter, marker.isEmpty ? [] : root + marker)
             let most = min(Listing.mostPerPage, page.most + 2)
+            // Looked at before and after: what arrives there between the store's answer and our look is in neither.
+            let first = from
+            let early = try await blocking { [store] in try store.overlay(bucket, from: first, to: nil) }
             let behind = try await asking { try await client.list(prefix: prefix, delimiter: delimiter, after: after, most: most) }
             let rows = behind.rows.filter { $0.key.count > root.count && $0.key.starts(with: root) }.map { row in
                 var row = row
@@ -25,7 +28,8 @@ extension TierService {
             // Behind a common prefix comes what is not below it.
             let isPrefix = to != nil && rows.last?.etag == nil && rows.last?.key == to
             let (start, end) = (from, isPrefix ? to.map { $0 + [0xff] } : to)
-            let overlay = try await blocking { [store] in try store.overlay(bucket, from: start, to: end) }
+            let late = try await blocking { [store] in try store.overlay(bucket, from: start, to: end) }
+            let overlay = Self.join(early, late, upTo: end)
             let copies = rows.compactMap { row in row.etag.map { (key: row.key, backing: $0) } }
             let own = try await blocking { [store] in try store.etags(of: copies, in: bucket) }
             Self.merge(rows, overlay, own, into: &page, &objects)
@@ -49,6 +53,21 @@ extension TierService {
         guard let last = prefix.last, last > 0 else { return [] }
         prefix[prefix.count - 1] = last - 1
         return prefix
+    }
+
+    private typealias Overlay = (written: [ListedObject], removed: Set<[UInt8]>)
+
+    /// What was to be told to the store at either look; where they differ, the later one is right.
+    private static func join(_ early: Overlay, _ late: Overlay, upTo end: [UInt8]?) -> Overlay {
+        let lately = Set(late.written.map(\.key.bytes))
+        let written = early.written.filter { object in
+            let key = object.key.bytes
+            return !lately.contains(key) && !late.removed.contains(key) && end.map { !$0.lexicographicallyPrecedes(key) } ?? true
+        }
+        return (
+            (late.written + written).sorted { $0.key.bytes.lexicographicallyPrecedes($1.key.bytes) },
+            late.removed.union(early.removed.subtracting(lately))
+        )
     }
 
     private static func merge(
