@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import unittest
 
 from harness import PATIENCE, Server
 
@@ -31,6 +32,28 @@ def behind_server(**settings):
 
 def node(port, mode, size="1GiB", pinned="", **more):
     return Server(size=size, pinned=pinned, more=backing(port, mode, **more))
+
+
+class Nodes(unittest.TestCase):
+    """Tests whose nodes and stores behind end with them."""
+
+    def setUp(self):
+        from botocore.exceptions import ClientError
+        self.Refused = ClientError
+
+    def behind(self, **settings):
+        server = behind_server(**settings)
+        self.addCleanup(server.stop)
+        return server, server.client()
+
+    def node(self, behind, mode, **more):
+        server = node(behind.port if isinstance(behind, Server) else behind, mode, **more)
+        self.addCleanup(server.stop)
+        return server, server.client()
+
+
+def code(context):
+    return context.exception.response["Error"]["Code"], context.exception.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def until(what, look, patience=PATIENCE):

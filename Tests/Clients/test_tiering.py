@@ -7,32 +7,14 @@ import unittest
 import urllib.error
 import urllib.request
 
-from behind import BUCKET, Terminator, behind_server, drained, keys, node
-from harness import PATIENCE, Server, check_store
+from behind import BUCKET, Nodes, Terminator, code, drained, keys
+from harness import PATIENCE, check_store
 
 MIB = 1 << 20
 SEED = int(os.environ.get("LEASEHOLD_SEED", random.randrange(1 << 32)))
 
 
-def code(context):
-    return context.exception.response["Error"]["Code"], context.exception.response["ResponseMetadata"]["HTTPStatusCode"]
-
-
-class TieringTests(unittest.TestCase):
-    def setUp(self):
-        from botocore.exceptions import ClientError
-        self.Refused = ClientError
-
-    def behind(self, **settings):
-        server = behind_server(**settings)
-        self.addCleanup(server.stop)
-        return server, server.client()
-
-    def node(self, behind, mode, **more):
-        server = node(behind.port if isinstance(behind, Server) else behind, mode, **more)
-        self.addCleanup(server.stop)
-        return server, server.client()
-
+class TieringTests(Nodes):
     # Sharing
 
     def test_what_is_put_on_one_node_is_got_on_another_with_all_that_belongs_to_it(self):

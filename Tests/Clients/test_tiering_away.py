@@ -4,7 +4,7 @@ import random
 import threading
 import unittest
 
-from behind import BUCKET, backing, behind_server, drained, keys, node, until
+from behind import BUCKET, Nodes, backing, code, drained, keys, until
 from harness import PATIENCE, Server, check_store
 from test_crash import body_of, version_of
 
@@ -13,25 +13,7 @@ SEED = int(os.environ.get("LEASEHOLD_SEED", random.randrange(1 << 32)))
 ROUNDS = int(os.environ.get("LEASEHOLD_CRASH_ROUNDS", "4"))
 
 
-def code(context):
-    return context.exception.response["Error"]["Code"], context.exception.response["ResponseMetadata"]["HTTPStatusCode"]
-
-
-class AwayTests(unittest.TestCase):
-    def setUp(self):
-        from botocore.exceptions import ClientError
-        self.Refused = ClientError
-
-    def behind(self, **settings):
-        server = behind_server(**settings)
-        self.addCleanup(server.stop)
-        return server, server.client()
-
-    def node(self, behind, mode, **more):
-        server = node(behind.port if isinstance(behind, Server) else behind, mode, **more)
-        self.addCleanup(server.stop)
-        return server, server.client()
-
+class AwayTests(Nodes):
     def test_while_the_store_behind_is_away_what_is_here_is_served(self):
         behind, store = self.behind()
         a, on_a = self.node(behind, "write-through", check_after="0")
