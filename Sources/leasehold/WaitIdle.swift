@@ -55,9 +55,10 @@ struct WaitIdle: ParsableCommand {
                 if try isIdle(asked) { return }
                 lastFailure = nil
             } catch {
-                // What a second look cannot mend.
-                if error.status == ExitStatus.permission.rawValue || error.status == ExitStatus.protocol.rawValue { throw error.exit }
-                // A pool-keeper that is away comes back, and still knows the leases.
+                // What a second look cannot mend. A pool-keeper that is away comes back and still knows the leases, also one that went in
+                // the middle of its answer.
+                let isFinal = error.status == ExitStatus.permission.rawValue || error.status == ExitStatus.protocol.rawValue
+                if isFinal, !error.mayPass { throw error.exit }
                 lastFailure = error
             }
             guard monotonicNow() < end else { break }

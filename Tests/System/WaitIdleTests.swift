@@ -43,7 +43,7 @@ import Testing
             // The pool-keeper may go and come: the drain is on disk, and the lease is told again.
             try fleet.restart(.poolKeeper)
             try fleet.waitPool("pods", "recovery") { !$0.waitsForRecovery && $0.leases == 1 }
-            #expect(helper.isRunning)
+            #expect(helper.isRunning, "\(helper.output)")
             gate.open()
             #expect(try caller.readResponse().text == "/held")
             #expect(try helper.waitForExit() == .status(0))
