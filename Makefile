@@ -21,8 +21,8 @@ MUTANTS ?=
 SECONDS_PER_TARGET ?= 60
 
 SWIFT_TEST := LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --parallel
-# Run by themselves: an HTTP client's tasks starve beside simulations that fill every processor, and pauses are measured in peace.
-APART := ^(KubernetesClientTests|KubernetesSystem|Chaos)\.
+# Run by themselves: real processes starve beside simulations that fill every processor, and pauses are measured in peace.
+APART := ^(SystemTests|KubernetesClientTests|KubernetesSystem|Chaos)\.
 
 .PHONY: help build demo test test-systemd test-kubernetes chaos mutants model bench bench-cache docs install deb check fuzz clean
 
@@ -49,6 +49,7 @@ test: ## all tests: the rules, the model, the machines, the simulation, the real
 	@[ -n "$(FILTER)" ] || { scripts/bootstrap model || true; scripts/check-model --or-skip; }
 	swift build --build-tests
 	$(if $(FILTER),$(SWIFT_TEST) --filter $(FILTER),$(SWIFT_TEST) --skip '$(APART)')
+	$(if $(FILTER),,$(SWIFT_TEST) --filter '^SystemTests\.')
 	$(if $(FILTER),,$(SWIFT_TEST) --filter '^(KubernetesClientTests|KubernetesSystem)\.')
 	$(if $(FILTER),,$(SWIFT_TEST) --filter '^Chaos\.')
 	$(if $(FILTER),,@scripts/bootstrap package)
