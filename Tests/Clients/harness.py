@@ -50,18 +50,20 @@ def hold_port():
 class Server:
     """One process on a directory of its own; `restart` starts its successor on the same port and directory."""
 
-    def __init__(self, size="1GiB", anonymous="none", pinned="", verify="false", scrub="0", wrapper=(), more=""):
+    def __init__(self, size="1GiB", anonymous="none", pinned="", verify="false", scrub="0", wrapper=(), more="", listener=None):
+        """`listener` is passed on to the process, as a manager does; else it listens for itself, on a port that is held."""
         # Not /tmp: a store on tmpfs would not show what a disk does. The build directory is on one.
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="cache-", dir=os.environ.get("LEASEHOLD_TEST_DIRECTORY")))
         (self.home / "reader.secret").write_text("reader-secret-01\n")
         self.settings = dict(home=self.home, size=size, anonymous=anonymous, pinned=pinned, verify=verify, scrub=scrub, more=more)
-        self.held = hold_port()
+        self.held = listener or hold_port()
+        self.passed = (listener.fileno(),) if listener else ()
         self.port = self.held.getsockname()[1]
         self.wrapper = [part.replace("HOME", str(self.home)) for part in wrapper]
         self.process = None
         self.start()
 
-    def start(self, environment=None, pass_fds=()):
+    def start(self, environment=None):
         configuration = self.home / "leasehold.yaml"
         configuration.write_text(CONFIGURATION.format(port=self.port, **self.settings))
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -72,7 +74,7 @@ class Server:
         self.log = open(self.home / "log", "ab")
         self.process = subprocess.Popen(
             self.wrapper + [str(BIN / "leasehold-asset-cache"), "--config", str(configuration)], stdin=subprocess.DEVNULL,
-            stdout=self.log, stderr=self.log, pass_fds=pass_fds,
+            stdout=self.log, stderr=self.log, pass_fds=self.passed,
             env={**os.environ, "NOTIFY_SOCKET": str(path), **(environment or {})})
         while True:
             try:

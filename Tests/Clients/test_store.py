@@ -162,17 +162,10 @@ class StoreTests(unittest.TestCase):
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         script = 'export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=asset-cache; exec "$@" 3<&' + str(listener.fileno())
-        server = Server.__new__(Server)
-        original = Server.start
-        try:
-            Server.start = lambda self, **_: original(self, pass_fds=(listener.fileno(),))
-            server.__init__(wrapper=["sh", "-c", script, "sh"])
-        finally:
-            Server.start = original
+        server = Server(wrapper=["sh", "-c", script, "sh"], listener=listener)
         self.addCleanup(server.stop)
         self.assertEqual(server.port, port)
         self.assertEqual(server.client().list_buckets()["Buckets"], [])
-        listener.close()
 
     def test_many_callers_at_once(self):
         server, s3 = self.serve()
