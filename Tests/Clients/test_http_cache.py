@@ -510,6 +510,20 @@ class HTTPCacheTests(unittest.TestCase):
         third = self.proxy("/stale")
         self.assertIn("hit", third.did)
 
+    def test_what_must_be_validated_is_not_given_to_who_asks_after_its_end(self):
+        for kind, fields in (("length", {}), ("chunked", {"Transfer-Encoding": "chunked"})):
+            for i in range(20):
+                path = f"/after-{kind}-{i}"
+
+                def answer(request, connection):
+                    body = str(self.origin.counts[path]).encode()
+                    if fields:
+                        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+                    return response(headers={"Cache-Control": "max-age=0", **fields}, body=body, length=not fields)
+                self.origin.on[path] = answer
+                # The second comes while the first answer is being stored.
+                self.assertEqual([self.proxy(path).body for _ in range(3)], [b"1", b"2", b"3"])
+
     def test_a_stale_asset_stands_in_for_an_origin_that_fails(self):
         state = {"status": 200}
 

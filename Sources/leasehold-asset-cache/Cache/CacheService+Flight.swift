@@ -122,8 +122,9 @@ extension CacheService {
         var (pending, pendingBytes, total) = ([ByteBuffer](), 0, Int64(0))
         do {
             while let piece = try await response.next() {
-                fill.add(piece)
                 total += Int64(piece.readableBytes)
+                if total == response.length { close(id, stored) }
+                fill.add(piece)
                 if keeps, total > policy.largest { keeps = false }
                 if keeps, let open = writer {
                     pending.append(piece)
@@ -149,9 +150,18 @@ extension CacheService {
             }
             return fill.finish(isWhole: false)
         }
+        close(id, stored)
         fill.finish(isWhole: true)
         guard keeps, let writer else { return count { $0.notStored += 1 } }
         await publish(asked, stored, part, writer, pending, total, fill)
+    }
+
+    /// Before anybody has the whole answer: who asks after that, while it is still being stored, is not given what must be validated first.
+    private func close(_ id: Flights.ID, _ stored: StoredResponse) {
+        switch Reuse.judge(stored.freshness, request: Fields([]), at: wallClock()) {
+        case .serve, .serveAndValidate: break
+        case .validate, .unsatisfiable: land(id, isShared: true)
+        }
     }
 
     /// A file being written. Confined to the flight that writes it.
