@@ -17,8 +17,7 @@ struct DispatcherRoster {
         var pid: Int32
         var startTime: UInt64
 
-        /// Whoever a lost roster named. Nobody knows what it held, as with any process that died unseen.
-        static let unknown = Process(instance: InstanceID(rawValue: 0), seat: "unknown", pid: 0, startTime: 0)
+        static let unknown = Process(instance: RosterEntry.unknown.instance, seat: RosterEntry.unknown.seat, pid: 0, startTime: 0)
     }
 
     private let path: String
