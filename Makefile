@@ -31,7 +31,7 @@ help: ## this list
 
 build: ## build everything, optimised, into .build/release
 	@scripts/bootstrap build
-	swift build $(BUILD_FLAGS)
+	scripts/build $(BUILD_FLAGS)
 
 demo: build ## watch a request wait for a worker that does not exist yet, get it, and be served
 	.build/release/leasehold demo
@@ -47,7 +47,7 @@ test: ## all tests: the rules, the model, the machines, the simulation, the real
 	@$(MAKE) --no-print-directory check
 	@scripts/check-manifests
 	@[ -n "$(FILTER)" ] || { scripts/bootstrap model || true; scripts/check-model --or-skip; }
-	swift build --build-tests
+	scripts/build --tests
 	$(if $(FILTER),$(SWIFT_TEST) --filter $(FILTER),$(SWIFT_TEST) --skip '$(APART)')
 	$(if $(FILTER),,$(SWIFT_TEST) --filter '^SystemTests\.')
 	$(if $(FILTER),,$(SWIFT_TEST) --filter '^(KubernetesClientTests|KubernetesSystem)\.')
@@ -60,17 +60,17 @@ test-systemd: ## install the package on a throw-away machine with systemd as PID
 	@scripts/bootstrap build
 	@scripts/bootstrap package
 	@scripts/bootstrap systemd
-	swift build
+	scripts/build
 	@python3 Tests/Systemd/run.py "$$(swift build --show-bin-path)" $(FILTER)
 
 test-kubernetes: ## the live suite, against the cluster of KUBECONFIG, in a namespace of its own; skipped by name without
 	@scripts/bootstrap build
-	swift build --build-tests
+	scripts/build --tests
 	LEASEHOLD_LIVE=1 LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --filter KubernetesSystem.LiveTests
 
 chaos: ## strike the real processes 2,000 times under load and count what is lost: table here, JSON in bench-results/
 	@scripts/bootstrap build
-	swift build -c release
+	scripts/build -c release
 	@mkdir -p bench-results
 	.build/release/chaos --json bench-results/chaos.json $(CHAOS_FLAGS)
 
@@ -85,7 +85,7 @@ model: ## check the model of lease hand-over with SPIN, and that its mutations a
 bench: ## measure against HAProxy in the same run: table here, JSON in bench-results/
 	@scripts/bootstrap build
 	@scripts/bootstrap bench
-	swift build $(BUILD_FLAGS)
+	scripts/build $(BUILD_FLAGS)
 	python3 Benchmarks/bench.py $(BENCH_FLAGS)
 
 bench-cache: ## measure the asset cache beside nginx and Varnish: table here, JSON in bench-results/
@@ -105,13 +105,13 @@ fuzz: ## feed mutated bytes to the parsers and codecs (libFuzzer)
 install: ## build, then copy to DESTDIR/PREFIX what runs on a machine without Swift
 	@scripts/bootstrap build
 	@scripts/bootstrap package
-	swift build $(BUILD_FLAGS)
+	scripts/build $(BUILD_FLAGS)
 	scripts/install-tree "$$(swift build $(BUILD_FLAGS) --show-bin-path)" "$(DESTDIR)" "$(PREFIX)"
 
 deb: ## build, then make a Debian package in .build/deb
 	@scripts/bootstrap build
 	@scripts/bootstrap package
-	swift build $(BUILD_FLAGS)
+	scripts/build $(BUILD_FLAGS)
 	@scripts/deb "$$(swift build $(BUILD_FLAGS) --show-bin-path)" .build/deb
 
 clean: ## remove what was built and what was measured

@@ -12,8 +12,9 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
-from harness import backends, contenders, machine, report, rounds
+from harness import backends, contenders, machine, report, rounds, scrape
 from harness.contenders import Setting
 from harness.priority import take_priority
 from harness.processes import Failed, Ports
@@ -58,8 +59,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of each contender in each scenario (3; quick 1)")
     parser.add_argument("--callers", type=int, nargs="+", default=[60, 200], help="concurrent callers of the closed loop")
     parser.add_argument("--rate", type=float, default=200, help="jobs per second of the open loop")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of: micro tcp http parked bulk-tcp bulk-http; open and syscalls go with tcp and http")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of: micro tcp http parked scrape bulk-tcp bulk-http; open and syscalls go with tcp and http")
     parser.add_argument("--against-itself", action="store_true", help="HAProxy on both sides: every ratio should be 1, what it is not is noise")
+    parser.add_argument("--before", type=pathlib.Path, metavar="DIRECTORY", help="executables of another build of Leasehold, measured in the same rounds as rows of their own")
     parser.add_argument("--no-pin", action="store_true", help="let the scheduler place everything")
     parser.add_argument("--nice", type=int, default=-10, help="scheduling priority of everything, where allowed (-10): others disturb less")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "bench-results", help="where the JSON goes")
@@ -70,6 +72,10 @@ def parse() -> argparse.Namespace:
 
 
 def settings_for(arguments: argparse.Namespace, settings: list[Setting]) -> list[Setting]:
+    if arguments.before:
+        # Beside each other, so that a drift of the machine meets both.
+        pairs = [(one, replace(one, name=one.name.replace("leasehold", "before"), build=arguments.before)) for one in settings]
+        return [each for one, before in pairs for each in ((one, before) if one.kind == "leasehold" else (one,))]
     if not arguments.against_itself:
         return settings
     return [one if one.kind == "haproxy" else Setting(f"{one.name}-is-haproxy", "haproxy", one.protocol, one.connections, one.splice)
@@ -163,6 +169,12 @@ class Run:
         report.parked_table(self.printer, results)
         self.results["parked"] = results
 
+    def scrape(self) -> None:
+        self.printer.heading(f"A scrape of the publisher · {scrape.POOLS} pools, {scrape.ENDPOINTS} endpoints")
+        result = scrape.measure(self.directory, self.ports, self.plan)
+        report.scrape_table(self.printer, result)
+        self.results["scrape"] = result
+
     def micro(self) -> None:
         command = [str(contenders.RELEASE / "microbenchmarks"), *(["--quick"] if self.arguments.quick else [])]
         if not os.path.exists(command[0]):
@@ -185,6 +197,8 @@ class Run:
                 self.jobs(name, title, settings)
         if self.wants("parked"):
             self.parked(*PARKED)
+        if self.wants("scrape"):
+            self.scrape()
         for name, (title, settings) in BULK.items():
             if self.wants(name):
                 self.bulk(name, title, settings)

@@ -22,6 +22,7 @@ class Setting:
     protocol: str                   # tcp | http
     connections: str = "fresh"      # fresh | reuse, towards the workers
     splice: bool = False            # HAProxy only; Leasehold always does
+    build: pathlib.Path = RELEASE   # Leasehold only: where its executables are
 
 
 @dataclass
@@ -153,7 +154,7 @@ def leasehold(setting: Setting, workers: list[tuple[str, int]], directory: pathl
         directory=home, connections=setting.connections, protocol=setting.protocol, port=port, route=route))
     processes = []
     for name in ("watcher", "pool-keeper", "dispatcher"):
-        command = RELEASE / f"leasehold-{name}"
+        command = setting.build / f"leasehold-{name}"
         if not command.exists():
             raise Failed(f"{command} is missing: make build")
         log = directory / f"leasehold-{setting.name}-{name}.log"

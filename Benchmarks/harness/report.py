@@ -103,6 +103,13 @@ def parked_table(printer: Printer, results: dict[str, dict]) -> None:
     printer.table(["", "private B/caller", "", "Pss B/caller", "of which"], rows)
 
 
+def scrape_table(printer: Printer, one: dict) -> None:
+    printer.table(
+        ["", "median ms", "p99 ms", "bytes", "pool-keeper's CPU ms/s", "the same, scraped"],
+        [["/metrics", figure(one["median_ms"]), figure(one["p99_ms"]), figure(one["bytes"], 0), figure(one["keeper_ms_per_second"], 2),
+          figure(one["keeper_ms_per_second_scraped"], 2)]])
+
+
 def syscalls_table(printer: Printer, results: dict[str, dict]) -> None:
     rows = []
     for name, one in results.items():

@@ -21,6 +21,10 @@ public struct RosterEntry: Hashable, Sendable {
         self.instance = instance
         self.seat = seat
     }
+
+    /// Whoever a lost roster named. Nobody knows what it held, as with any process that died unseen; and whoever connects then may have been
+    /// on that roster.
+    public static let unknown = RosterEntry(instance: InstanceID(rawValue: 0), seat: "unknown")
 }
 
 /// An endpoint whose worker may still be at a job that nobody can end: what the roster file names beside the dispatchers.

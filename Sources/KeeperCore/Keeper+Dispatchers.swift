@@ -11,10 +11,10 @@ extension Keeper {
             .map { RosterEntry(instance: dispatchers[$0].instance, seat: dispatchers[$0].seat) }
     }
 
-    /// What of the roster outlives a stop in order, after the last message was sent: a dispatcher that has told everything and holds no
+    /// What of the roster outlives a stop in order, after the last message was sent: a dispatcher that has nothing to tell and holds no
     /// lease gets none before it has met the next pool-keeper, which therefore need not wait for it, alive or not.
     public var rosterAtStop: [RosterEntry] {
-        let idle = Set(dispatcherOrder.filter { dispatchers[$0].hasAsserted && dispatchers[$0].leases.isEmpty }.map { dispatchers[$0].instance })
+        let idle = Set(dispatcherOrder.filter { !dispatchers[$0].mayHoldUntold && dispatchers[$0].leases.isEmpty }.map { dispatchers[$0].instance })
         return roster.filter { !idle.contains($0.instance) }
     }
 
@@ -57,6 +57,7 @@ extension Keeper {
         var isHeir = false
         if d == .null {
             d = addDispatcher(DispatcherRecord(instance: instance, seat: seat, phase: .asserting))
+            dispatchers[d].mayHoldUntold = isRecovering && hasLostRoster
             actions.append(.rosterChanged)
             let predecessor = estate(in: seat)
             if predecessor != .null {
@@ -158,7 +159,7 @@ extension Keeper {
     mutating func asserted(by d: Slot, at now: Instant, _ actions: inout [Action]) {
         guard dispatchers[d].phase == .asserting else { return }
         dispatchers[d].phase = .up
-        dispatchers[d].hasAsserted = true
+        dispatchers[d].mayHoldUntold = false
         dispatchers[d].blocksRecovery = false
         setAdoption(d, until: .never)
         dispatchers[d].unread = [:]

@@ -16,7 +16,8 @@ extension Keeper {
         dispatchers[d].phase = .dead
         actions.append(.rosterChanged)
         // Nobody knows what it held, so every endpoint might be at a job of the dead.
-        if dispatchers[d].blocksRecovery { dispatchers[d].graceUntil = now + max(parameters.recoveryGrace, longestAbandon) }
+        if dispatchers[d].mayHoldUntold { dispatchers[d].graceUntil = now + max(parameters.recoveryGrace, longestAbandon) }
+        dispatchers[d].blocksRecovery = dispatchers[d].mayHoldUntold
         // One that dies while it adopts leaves what it has inherited to the next, but not for longer.
         if dispatchers[d].adoptUntil == .never { dispatchers[d].adoptUntil = now + parameters.adoptWithin }
         for l in dispatchers[d].leases.slots(leaseLinks) where !leases[l].isEscrowed && !mayBeUnread(l) { close(l, .holderDied, at: now, &actions) }

@@ -99,6 +99,8 @@ public struct Keeper: Sendable {
     var ring: DecisionRing
     /// All that were heard of, by the numbers that decisions name them by.
     var seats: [String] = []
+    /// Who was on the roster of the last start is not known.
+    let hasLostRoster: Bool
     /// When the input at hand came, or the last one.
     var latestInput: Instant
 
@@ -113,9 +115,11 @@ public struct Keeper: Sendable {
         latestInput = now
         ring = DecisionRing(capacity: parameters.decisions)
         latest = LeaseID(epoch: parameters.epoch, counter: 0)
+        hasLostRoster = roster.contains(.unknown)
         for policy in policies { configure(policy, at: now) }
         for entry in roster {
             let d = addDispatcher(DispatcherRecord(instance: entry.instance, seat: entry.seat, phase: .expected))
+            dispatchers[d].mayHoldUntold = true
             dispatchers[d].blocksRecovery = true
         }
         // The clock begins anew with the machine: a moment from before that may seem far away.

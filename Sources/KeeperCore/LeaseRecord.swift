@@ -53,8 +53,9 @@ struct DispatcherRecord: Sendable {
     var phase: Phase
     /// Counts its connections; what was last told in an earlier one does not hold any more.
     var assertion: UInt32 = 0
-    /// It has told everything that it holds, once: what it got since then is counted here.
-    var hasAsserted = false
+    /// It may hold leases of an earlier start that it has not told: the roster named it, or was lost, and it has not asserted since.
+    /// Whoever the roster does not name was granted nothing then, because nobody is before his name is on it.
+    var mayHoldUntold = false
     /// The job of the lease that it returned last: if its ticket comes again, it keeps its arrival to the nanosecond, whatever
     /// the age lost on its way.
     var returned: JobPlace?

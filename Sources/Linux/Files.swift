@@ -69,9 +69,12 @@ public enum Files {
 
     /// Puts a new file in the place of an old one: written aside, synced, renamed, and the directory synced.
     ///
-    /// - Parameter write: calls its argument with the content, piece by piece.
+    /// - Parameters:
+    ///   - isSynced: false for what need not outlive the machine: then the death of this process leaves the old file or the new one, and a
+    ///     loss of power may leave neither.
+    ///   - write: calls its argument with the content, piece by piece.
     public static func replace(
-        _ path: String, mode: mode_t = 0o640, _ write: ((UnsafeRawBufferPointer) -> Void) -> Void
+        _ path: String, mode: mode_t = 0o640, isSynced: Bool = true, _ write: ((UnsafeRawBufferPointer) -> Void) -> Void
     ) throws(SystemError) {
         let aside = path + ".new"
         do throws(SystemError) {
@@ -86,16 +89,23 @@ public enum Files {
                 }
             }
             _ = try check(failure, "write", aside)
-            _ = try check(lh_fsync(file.raw), "fsync", aside)
+            if isSynced { _ = try check(lh_fsync(file.raw), "fsync", aside) }
             _ = try check(lh_rename(aside, path), "rename", path)
         } catch {
             // The old file is whole; half of a new one helps nobody.
             _ = lh_unlink(aside)
             throw error
         }
+        guard isSynced else { return }
         let directory = path.lastIndex(of: "/").map { path[..<$0] }.map { $0.isEmpty ? "/" : String($0) } ?? "."
         let opened = Descriptor(owning: Int32(try check(lh_open(directory, O_RDONLY | O_DIRECTORY, 0), "open", directory)))
         _ = try check(lh_fsync(opened.raw), "fsync", directory)
+    }
+
+    /// The same with a text.
+    public static func replace(_ path: String, text: String, mode: mode_t = 0o640, isSynced: Bool = true) throws(SystemError) {
+        let bytes = Array(text.utf8)
+        try replace(path, mode: mode, isSynced: isSynced) { write in bytes.withUnsafeBytes { write($0) } }
     }
 
     /// Takes a file for this process alone, made if it is not there; held for as long as the descriptor lives, and over with the process

@@ -27,15 +27,18 @@ final class Shell {
     private var timer: LoopTimer?
     /// Ours alone for as long as we live: two on one directory would grant one endpoint twice.
     private let lock: Descriptor
+    private let epochFile: EpochFile
+    private let epoch: UInt64
     private var roster: DispatcherRoster
-    private var operatorFile: OperatorFile
+    var operatorFile: OperatorFile
     /// Few: a linear search beats a hash.
     private var links: [(id: DispatcherID, link: Link, instance: InstanceID)] = []
     /// Hellos in a seat whose last process is dead and not yet read to its end.
     private var heirs: [(link: Link, predecessor: InstanceID)] = []
     private var nextID: UInt64 = 1
     private var lives: [InstanceID: Life] = [:]
-    private var operated: UInt32 = 0
+    /// For how many endpoints or pools the last verb did something.
+    var operated: UInt32 = 0
     private let logsAll: Bool
 
     /// A dispatcher process: its pidfd, whether it has died, and its link while there is one.
@@ -52,10 +55,14 @@ final class Shell {
         let directory = try service.stateDirectory()
         lock = try Files.lock(
             directory + "/lock", holder: "another pool-keeper uses this directory: stop it, or give each installation its own state-directory")
-        let epoch = try EpochFile(directory: directory).next()
-        roster = DispatcherRoster(directory: directory)
+        epochFile = EpochFile(directory: directory)
+        let last = try epochFile.load()
+        epoch = EpochFile.next(after: last)
+        roster = DispatcherRoster(directory: service.privateRuntimeDirectory)
         operatorFile = OperatorFile(directory: directory)
-        let (known, setAside) = roster.load()
+        // The roster first: one of a later epoch than the file's is believed, one of an earlier is lost.
+        let (known, setAside) = try roster.load(after: last, for: epoch)
+        try epochFile.write(epoch, leavesNothing: false)
         let configuration = service.configuration
         keeper = Keeper(
             Keeper.Parameters(epoch: epoch, adoptWithin: configuration.adoptWithin, recoveryGrace: configuration.recoveryGrace),
@@ -302,70 +309,23 @@ final class Shell {
     }
 
     /// After the last turn: nothing is granted any more.
-    func stopped() { saveRoster(keeper.rosterAtStop) }
+    func stopped() {
+        let entries = keeper.rosterAtStop
+        saveRoster(entries)
+        guard entries.isEmpty, keeper.setAside(at: service.loop.instant).isEmpty else { return }
+        // Else the next would only wait in vain, should the roster be gone by then.
+        do throws(SystemError) { try epochFile.write(epoch, leavesNothing: true) } catch { logNotSaved(error) }
+    }
 
     private func saveRoster(_ entries: [RosterEntry]) {
-        do throws(SystemError) {
-            try roster.save(entries, keeper.setAside(at: service.loop.instant)) { lives[$0] != nil }
-        } catch {
-            service.logger.error(
-                "The roster of dispatchers could not be written; a restart now would not wait for all leases",
-                metadata: ["error": "\(error)", LogKey.messageID: "\(MessageID.stateNotSaved)"])
-        }
+        let setAside = keeper.setAside(at: service.loop.instant)
+        do throws(SystemError) { try roster.save(entries, setAside) { lives[$0] != nil } } catch { logNotSaved(error) }
     }
 
-    // MARK: The operator
-
-    private func answer(_ request: ControlRequest) -> ControlAnswer {
-        switch request {
-        case .show(let what): return report(what)
-        case .drain(let endpoint, let pool): return apply(pool) { .drain(endpoint: endpoint, pool: $0) }
-        case .drainIdle(let pool, let most): return drainIdle(pool, most)
-        case .undrain(let endpoint, let pool): return apply(pool) { .undrain(endpoint: endpoint, pool: $0) }
-        case .quarantine(let endpoint, let pool, let duration):
-            return apply(pool) { .quarantine(endpoint: endpoint, pool: $0, duration: duration) }
-        case .pause(let pool, let refuse): return apply(pool) { .pause($0 ?? PoolID(name: pool), refuse: refuse) }
-        case .assets: return .failed(status: 64, "the asset cache does that")
-        case .resume(let pool): return apply(pool) { .resume($0 ?? PoolID(name: pool)) }
-        }
-    }
-
-    private func apply(_ pool: String, _ verb: (PoolID?) -> OperatorVerb) -> ControlAnswer {
-        let id = pool.isEmpty ? nil : PoolID(name: pool)
-        if let id, service.configuration.pool(id) == nil {
-            let names = service.configuration.pools.map(\.name).joined(separator: ", ")
-            return .failed(status: 64, "there is no pool '\(pool)'; there are: \(names)")
-        }
-        operated = 0
-        feed(.operated(verb(id)))
-        if let error = saveHeldBack() {
-            return .failed(status: 71, "done for \(operated), but a restart of the pool-keeper will forget it: \(error)")
-        }
-        if operated == 0 { return .failed(status: 69, ControlAnswer.nothingMatched) }
-        return .done("done for \(operated)")
-    }
-
-    /// Tells the UIDs, one a line: whoever scales in needs to know which.
-    private func drainIdle(_ name: String, _ most: UInt32) -> ControlAnswer {
-        let pool = PoolID(name: name)
-        guard service.configuration.pool(pool) != nil else { return apply(name) { .drain(endpoint: "", pool: $0) } }
-        let idle = keeper.longestIdle(in: pool, most: Int(most))
-        if idle.isEmpty { return .failed(status: 69, "no endpoint of pool '\(name)' is free") }
-        for endpoint in idle { feed(.operated(.drain(endpoint: endpoint.id.description, pool: nil))) }
-        if let error = saveHeldBack() {
-            return .failed(status: 71, "done for \(idle.count), but a restart of the pool-keeper will forget it: \(error)")
-        }
-        return .done(idle.map(\.uid).joined(separator: "\n"))
-    }
-
-    private func saveHeldBack() -> SystemError? {
-        do throws(SystemError) {
-            try operatorFile.save(keeper.heldBack)
-            return nil
-        } catch {
-            service.logger.error("Pauses and drains could not be written; a restart would forget them", metadata: [LogKey.messageID: "\(MessageID.stateNotSaved)", "error": "\(error)"])
-            return error
-        }
+    private func logNotSaved(_ error: SystemError) {
+        service.logger.error(
+            "The roster of dispatchers could not be written; a restart now would not wait for all leases",
+            metadata: ["error": "\(error)", LogKey.messageID: "\(MessageID.stateNotSaved)"])
     }
 
     // MARK: Notices

@@ -5,7 +5,7 @@
 // SENDS       workers edge: the workers whose port accepts, as endpoints. scaling edge: drain-idle, drain, undrain.
 // HOLDS       workers.roster in its runtime directory: port, pid and start time of each worker, so that its successor finds them again.
 // DRIVERS     LEASEHOLD_WORKERS=units, as under systemd: workers are leasehold-worker@POOL-PORT.service, started and stopped over the
-//             system bus. Without it they are children that outlive it, with end-with-scaler, as under `leasehold up`, children that do not.
+//             system bus, and none is started while leasehold.target stops. Without it they are children that outlive it, with end-with-scaler, as under `leasehold up`, children that do not.
 // PRIVILEGES  units: to manage leasehold-worker@ units (polkit); workers run as leasehold-worker. Children: those of the worker commands,
 //             which run as the scaler's own user. No network but connects to 127.0.0.1.
 // SIGNALS     SIGTERM ends the scaler and leaves the fleet as it is; with end-with-scaler it ends the workers first (a second SIGTERM

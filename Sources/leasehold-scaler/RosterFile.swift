@@ -11,12 +11,7 @@ struct RosterFile {
     /// Replaces the file as a whole, so that whatever kills us leaves the old one or the new one.
     func write(_ entries: [RosterEntry]) throws(SystemError) {
         let text = ([Self.heading] + entries.map(\.line)).joined(separator: "\n") + "\n"
-        let temporary = path + ".new"
-        let file = Descriptor(owning: Int32(try check(lh_open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0o600), "open", temporary)))
-        let bytes = Array(text.utf8)
-        let written = try check(lh_write(file.raw, bytes, bytes.count), "write", temporary)
-        guard written == bytes.count else { throw SystemError(ENOSPC, "write", temporary) }
-        guard rename(temporary, path) == 0 else { throw SystemError(errno, "rename", path) }
+        try Files.replace(path, text: text, mode: 0o600, isSynced: false)
     }
 
     /// The workers that still live, each verified by pid and start time; empty when there is no file, or one of an earlier boot.

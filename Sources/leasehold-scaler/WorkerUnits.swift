@@ -80,15 +80,15 @@ final class WorkerUnits: WorkerDriver {
 
     func start(_ place: WorkerPlace, pool: WorkerPool) {
         let name = Self.unit(pool.name, place.port)
-        order("StartUnit", name) { [unowned self] failure in
-            if let failure { return onEvent(.startFailed(place, failure)) }
-            mainPID(of: name) { [unowned self] pid in started(place, name, pid) }
+        order("StartUnit", name, .orElseFail) { [unowned self] failure in
+            // Whatever became of the job: one that a stop of everything took the place of may have started its process before.
+            mainPID(of: name) { [unowned self] pid in started(place, name, pid, failure) }
         }
     }
 
-    private func started(_ place: WorkerPlace, _ name: String, _ pid: Int32) {
+    private func started(_ place: WorkerPlace, _ name: String, _ pid: Int32, _ failure: String?) {
         guard pid > 0, let startTime = ProcessTable.startTime(of: pid) else {
-            return onEvent(.startFailed(place, "it ended at once; see journalctl --unit \(name)"))
+            return onEvent(.startFailed(place, failure ?? "it ended at once; see journalctl --unit \(name)"))
         }
         let process = ProcessIdentity(pid: pid, startTime: startTime)
         do throws(SystemError) {
@@ -121,14 +121,14 @@ final class WorkerUnits: WorkerDriver {
         running[process]?.order = order
         // Whether it worked is seen at the process; a bus that is away is told again.
         switch order {
-        case .stop: self.order("StopUnit", unit.name) { _ in }
+        case .stop: self.order("StopUnit", unit.name, .inTheirPlace) { _ in }
         case .kill: bus.call(Manager.name, Manager.path, Manager.interface, "KillUnit", [.string(unit.name), .string("all"), .int32(SIGKILL)]) { _ in }
         }
     }
 
     private func ended(_ process: ProcessIdentity) {
         guard let unit = running.removeValue(forKey: process) else { return }
-        order("StopUnit", unit.name) { [unowned self] _ in
+        order("StopUnit", unit.name, .inTheirPlace) { [unowned self] _ in
             let service = "org.freedesktop.systemd1.Service"
             property(unit.name, service, "ExecMainCode", { $0.variant("i") { $0.int32() } }) { [unowned self] code in
                 property(unit.name, service, "ExecMainStatus", { $0.variant("i") { $0.int32() } }) { [unowned self] status in
@@ -150,9 +150,16 @@ final class WorkerUnits: WorkerDriver {
 
     // MARK: The manager
 
+    /// What becomes of jobs that are queued already and contradict the new one (systemctl(1), --job-mode).
+    private enum JobMode: String {
+        case inTheirPlace = "replace"
+        /// A start in the place of a queued stop outlives a stop of everything.
+        case orElseFail = "fail"
+    }
+
     /// Calls `done` once its job has ended, with what went wrong.
-    private func order(_ verb: String, _ unit: String, done: @escaping (_ failure: String?) -> Void) {
-        bus.call(Manager.name, Manager.path, Manager.interface, verb, [.string(unit), .string("replace")]) { [unowned self] reply in
+    private func order(_ verb: String, _ unit: String, _ mode: JobMode, done: @escaping (_ failure: String?) -> Void) {
+        bus.call(Manager.name, Manager.path, Manager.interface, verb, [.string(unit), .string(mode.rawValue)]) { [unowned self] reply in
             switch reply {
             case .success(let message):
                 guard let job = message.string("o") else { return done("the manager named no job") }

@@ -42,6 +42,10 @@ struct OrderBook {
     /// Of those that saw a later one go first, a line each.
     private(set) var details: [String] = []
 
+    /// From when on callers are looked at: the first crowd comes all at once, and those who still wait in the backlog then are later than who
+    /// asks on a connection that was accepted.
+    var countsFrom: Int64 = .max
+
     /// What a dispatcher that is up may take to read a request.
     private static let margin: Int64 = 150_000_000
 
@@ -77,7 +81,7 @@ struct OrderBook {
         var first: Served?
         for old in served.suffix(400) {
             if old.token == token { tokensTwice += 1 }
-            if old.token < token && new.readBy < old.askedAt {
+            if old.token < token && new.readBy < old.askedAt && askedAt >= countsFrom {
                 before += 1
                 if old.askedAt > first?.askedAt ?? 0 { first = old }
             }

@@ -99,6 +99,7 @@ package struct Run: Sendable {
         let (http, tcp, tcpScarce) = (try manager.address("http"), try manager.address("tcp"), try manager.address("tcp-scarce"))
         arena.post { crowd.begin(http: http, tcp: tcp, tcpScarce: tcpScarce) }
         let standing = try waitForCrowd(arena, crowd)
+        arena.post { crowd.order.countsFrom = monotonicNow() }
         let director = Director(manager, arena, crowd, victims: victims, only: onlyBlow, seed: seed)
         if let script { try script(director, manager, arena, crowd) }
         for blow in 0..<blows {

@@ -69,9 +69,10 @@ struct RandomWalk {
             epoch: 50, adoptWithin: random.chance(50) ? .zero : .milliseconds(900), recoveryGrace: .milliseconds(1500),
             nodeAvoidance: .seconds(3))
         let policies = Self.policies(&random, names)
-        let roster = (0..<Int.random(in: 0...2, using: &random)).map {
+        var roster = (0..<Int.random(in: 0...2, using: &random)).map {
             RosterEntry(instance: InstanceID(rawValue: UInt64($0) + 1), seat: "s\(($0 + 1) % 3)")
         }
+        if seed % 5 == 0 { roster.append(.unknown) }
         instances = UInt64(roster.count)
         alive = roster.map(\.instance)
         keeper = Keeper(parameters, policies: policies, roster: roster, at: now)

@@ -31,7 +31,7 @@ extension ReferenceKeeper {
         }
         let isNew = processes[instance] == nil
         if isNew { processOrder.append(instance) }
-        var process = processes[instance] ?? Process(seat: seat, phase: .asserting)
+        var process = processes[instance] ?? Process(seat: seat, phase: .asserting, mayHoldUntold: isRecovering && hasLostRoster)
         process.phase = .asserting
         process.link = link
         process.assertion += 1
@@ -91,7 +91,8 @@ extension ReferenceKeeper {
         process.phase = .dead
         suspend(instance)
         process.adoptUntil = process.adoptUntil ?? now + parameters.adoptWithin
-        if process.blocks {
+        process.blocks = process.mayHoldUntold
+        if process.mayHoldUntold {
             process.blocksUntil = now + pools.values.filter(\.isConfigured).map(\.policy.abandon).reduce(parameters.recoveryGrace, max)
         }
         processes[instance] = process
@@ -167,6 +168,7 @@ extension ReferenceKeeper {
         guard let process = processes[instance], process.phase == .asserting else { return }
         processes[instance]?.phase = .up
         processes[instance]?.blocks = false
+        processes[instance]?.mayHoldUntold = false
         processes[instance]?.adoptUntil = nil
         processes[instance]?.unread = [:]
         for lease in leases where lease.instance == instance && lease.told != process.assertion {

@@ -98,6 +98,8 @@ final class ReferenceKeeper {
         var link: DispatcherID?
         var phase: Phase
         var assertion = 0
+        /// On the roster that this start began with, which may have been lost, and not asserted since.
+        var mayHoldUntold = false
         var blocks = false
         var adoptUntil: Instant?
         /// The job of the lease that it gave back last.
@@ -131,6 +133,7 @@ final class ReferenceKeeper {
     var snapshots = 0
     var sourceIsUnknown = true
     var isRecovering = true
+    var hasLostRoster = false
     var latest: LeaseID
     var sequence = 0
     var heldDrains: [EndpointID] = []
@@ -144,7 +147,8 @@ final class ReferenceKeeper {
         self.parameters = parameters
         latest = LeaseID(epoch: parameters.epoch, counter: 0)
         for policy in policies { pools[policy.id] = Pool(policy: policy, isConfigured: true) }
-        for entry in roster { processes[entry.instance] = Process(seat: entry.seat, phase: .expected, blocks: true) }
+        for entry in roster { processes[entry.instance] = Process(seat: entry.seat, phase: .expected, mayHoldUntold: true, blocks: true) }
+        hasLostRoster = roster.contains(.unknown)
         processOrder = roster.map(\.instance)
     }
 

@@ -3,7 +3,8 @@ import Testing
 /// The simulation can fail: each way to break the product is noticed within some hundreds of seeds.
 @Suite struct MutationTests {
     @Test(arguments: Mutation.allCases) func everyMutantIsCaught(mutation: Mutation) {
-        for seed in 1...Self.most {
+        let first = Self.first[mutation] ?? 1
+        for seed in first..<first + Self.most {
             let world = World(seed: seed, mutation: mutation)
             world.run()
             if let failure = world.failure, Self.passes(seed) {
@@ -38,4 +39,7 @@ import Testing
     }
 
     static let most: UInt64 = 3000
+
+    /// Where to look first for those that few seeds find. Whoever changes what a seed means only makes the search longer.
+    static let first: [Mutation: UInt64] = [.buriesTheUnread: 2800, .forgetsCuts: 200, .forgetsTheDead: 200]
 }

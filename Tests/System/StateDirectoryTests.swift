@@ -66,4 +66,54 @@ import Testing
             try fleet[.poolKeeper].waitForNotification("READY=1")
         }
     }
+
+    /// The roster is in memory, and gone after a boot: then nobody knows whose jobs may still run.
+    @Test func aLostRosterIsWaitedForUnlessNothingWasLeft() throws {
+        try Fleet.run(Setup.http(pool: "abandon: 3s", top: "recovery-grace: 100ms")) { fleet in
+            let worker = try fleet.exampleWorkers(1)[0]
+            try fleet.serve([worker.pod])
+            let roster = "\(fleet.runtimeDirectory)/dispatchers.roster"
+            #expect(try fleet.fetch("/render?ms=1&bytes=10").status == 200)
+            let waited = { () throws -> Int in
+                let output = try fleet[.poolKeeper].output
+                return try #require(output.matches(of: /after-ms=(\d+)/).last.flatMap { Int($0.1) }, "\(output)")
+            }
+
+            try fleet[.poolKeeper].kill()
+            try FileManager.default.removeItem(atPath: roster)
+            try fleet.launch(.poolKeeper)
+            #expect(try fleet.fetch("/render?ms=1&bytes=10").status == 200)
+            // Less what the start itself takes.
+            #expect(try waited() >= 2500)
+
+            // In order, with no lease.
+            try fleet.waitPool("pods", "the end of the job") { $0.leases == 0 }
+            try fleet[.poolKeeper].signal(SIGTERM)
+            #expect(try fleet[.poolKeeper].waitForExit() == .status(0))
+            try FileManager.default.removeItem(atPath: roster)
+            try fleet.launch(.poolKeeper)
+            #expect(try fleet.fetch("/render?ms=1&bytes=10").status == 200)
+            #expect(try waited() < 2500)
+        }
+    }
+
+    /// A disk may take longer to write than the watchdog waits.
+    @Test func theDeathOfADispatcherWaitsForNoDisk() throws {
+        try Fleet.run(Setup.http()) { fleet in
+            let worker = try fleet.exampleWorkers(1)[0]
+            try fleet.serve([worker.pod])
+            let directory = "\(fleet.stateDirectory)/pool-keeper"
+            let files = {
+                try FileManager.default.contentsOfDirectory(atPath: directory).sorted().map { name in
+                    let attributes = try FileManager.default.attributesOfItem(atPath: "\(directory)/\(name)")
+                    return "\(name) \(String(describing: attributes[.modificationDate])) \(String(describing: attributes[.systemFileNumber]))"
+                }
+            }
+            let before = try files()
+            #expect(before.contains { $0.hasPrefix("epoch ") })
+            try fleet.restart(.dispatcher)
+            #expect(try fleet.fetch("/render?ms=1&bytes=10").status == 200)
+            #expect(try files() == before)
+        }
+    }
 }
