@@ -106,7 +106,7 @@ let package = Package(
         .executableTarget(name: "kubernetes-bench", dependencies: ["TestKit", "KubeTestServer"], path: "Benchmarks/Kubernetes"),
         .target(name: "TestKit", dependencies: ["Model", "Wire", "Kubernetes", "Linux"], path: "Tests/TestKit"),
         .target(name: "KubeTestServer", dependencies: [                     // an API server that misbehaves as a test says
-            nioCore, nioPosix, nioHTTP1, nioHTTP2, nioSSL,
+            "TestKit", "Linux", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioSSL,
         ], path: "Tests/KubeTestServer"),
         .executableTarget(name: "leasehold-test-apiserver", dependencies: ["KubeTestServer", arguments], path: "Tests/TestAPIServer"),
         .testTarget(name: "ModelTests", dependencies: ["Model", "TestKit"]),

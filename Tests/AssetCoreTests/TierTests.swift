@@ -104,6 +104,32 @@ extension Tier {
         }
     }
 
+    /// The reader looked while there was nothing, or something else; the store behind may answer with what it had before the write.
+    @Test(arguments: [Tier.Here.absent, .copy]) func anAnswerThatWasAskedForWhileAWriteWasNotDurableIsNotKeptAfterIt(here: Tier.Here) {
+        for (need, found) in [(Tier.Need.whole, Tier.Found.overtaken), (.head, .head)] {
+            var tier = Tier(.writeBack)
+            _ = tier.handle(.writing(caller(1), name("a")), at: at(0))
+            #expect(tier.handle(.reading(caller(2), name("a"), here, need, since: 0), at: at(1)) == [.ask(name("a"), need, hasCopy: here == .copy)])
+            #expect(tier.handle(.changed(name("a"), generation: 1), at: at(2)) == [.send(name("a"), generation: 1)])
+            _ = tier.handle(.wrote(name("a"), isDone: true), at: at(3))
+            _ = tier.handle(.sent(name("a"), .done), at: at(4))
+            #expect(!tier.mayKeep(name("a"), need))
+            #expect(tier.handle(.found(name("a"), need, found), at: at(5)) == [.answer(caller(2), .again)])
+        }
+    }
+
+    @Test func nobodyAsksForWhatIsStillToBeSent() {
+        var tier = Tier(.writeBack)
+        // The readers looked before it was durable.
+        _ = tier.handle(.changed(name("a"), generation: 1), at: at(0))
+        #expect(tier.handle(.reading(caller(1), name("a"), .absent, .whole, since: 0), at: at(1)) == [.answer(caller(1), .again)])
+        #expect(tier.handle(.reading(caller(2), name("a"), .copy, .head, since: 0), at: at(1)) == [.answer(caller(2), .look)])
+        _ = tier.handle(.sent(name("a"), .done), at: at(2))
+        #expect(
+            tier.handle(.reading(caller(3), name("a"), .absent, .whole, since: tier.landings), at: at(3))
+                == [.ask(name("a"), .whole, hasCopy: false)])
+    }
+
     @Test func inWriteThroughWritersOfOneNameGoOneAfterTheOtherAndReadersWait() {
         var tier = Tier(.writeThrough)
         #expect(tier.handle(.writing(caller(1), name("a")), at: at(0)) == [.answer(caller(1), .turn)])

@@ -1,4 +1,6 @@
 """Nodes in front of a store behind: what the tests of tiering have in common."""
+import http.client
+import http.server
 import pathlib
 import shutil
 import socket
@@ -84,6 +86,85 @@ def certificate(directory):
          "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem")],
         check=True, capture_output=True)
     return directory / "cert.pem", directory / "key.pem"
+
+
+class Gate:
+    """In front of a store behind: requests pass one by one, and those that a test names wait for it, on their way or on their way back."""
+
+    class Hold:
+        def __init__(self, method, part, answered):
+            self.method, self.part, self.answered = method, part, answered
+            self.came, self.go = threading.Event(), threading.Event()
+
+        def pause(self):
+            self.came.set()
+            self.go.wait(PATIENCE)
+
+        def wait(self):
+            if not self.came.wait(PATIENCE):
+                raise AssertionError(f"no {self.method} with {self.part}")
+
+    def __init__(self, port):
+        gate, self.holds, self.lock = self, [], threading.Lock()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def pass_on(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                hold = gate.take(self.command, self.path)
+                if hold and not hold.answered:
+                    hold.pause()
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+                connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                for name, value in self.headers.items():
+                    connection.putheader(name, value)
+                connection.endheaders(body)
+                answer = connection.getresponse()
+                data = answer.read()
+                connection.close()
+                if hold and hold.answered:
+                    hold.pause()
+                self.send_response_only(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_HEAD = do_PUT = do_DELETE = pass_on
+
+            def log_message(self, *_):
+                pass
+
+        class Listener(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            block_on_close = False
+
+            def handle_error(self, *_):
+                pass  # a node that was stopped
+
+        self.server = Listener(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def hold(self, method, part, answered):
+        """The next request of that method with `part` in its target waits: before it is asked, or after it was `answered`."""
+        hold = self.Hold(method, part, answered)
+        with self.lock:
+            self.holds.append(hold)
+        return hold
+
+    def take(self, method, target):
+        with self.lock:
+            for hold in self.holds:
+                if hold.method == method and hold.part in target:
+                    self.holds.remove(hold)
+                    return hold
+        return None
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class Terminator:

@@ -6,7 +6,7 @@ import time
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 
-from harness import PATIENCE
+from harness import PATIENCE, hold_port
 
 
 class Span:
@@ -31,7 +31,8 @@ class Collector:
         self.open.set()
         self.status = 200
         self.server, self.connections = None, []
-        self.port = 0
+        self.held = hold_port()
+        self.port = self.held.getsockname()[1]
         self.start()
 
     def start(self):
@@ -74,7 +75,6 @@ class Collector:
                 pass  # a client that did not wait
 
         self.server = Server(("127.0.0.1", self.port), Handler)
-        self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -129,3 +129,4 @@ class Collector:
     def stop(self):
         self.open.set()
         self.away()
+        self.held.close()

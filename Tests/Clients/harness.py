@@ -38,6 +38,15 @@ asset-cache:
 """
 
 
+def hold_port():
+    """A socket on a port of its own, never listened on: who sets SO_REUSEADDR may listen there, and while nobody does the kernel gives the
+    port to nobody else, neither to listen on nor to connect from."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
 class Server:
     """One process on a directory of its own; `restart` starts its successor on the same port and directory."""
 
@@ -46,7 +55,8 @@ class Server:
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="cache-", dir=os.environ.get("LEASEHOLD_TEST_DIRECTORY")))
         (self.home / "reader.secret").write_text("reader-secret-01\n")
         self.settings = dict(home=self.home, size=size, anonymous=anonymous, pinned=pinned, verify=verify, scrub=scrub, more=more)
-        self.port = 0
+        self.held = hold_port()
+        self.port = self.held.getsockname()[1]
         self.wrapper = [part.replace("HOME", str(self.home)) for part in wrapper]
         self.process = None
         self.start()
@@ -96,6 +106,7 @@ class Server:
         self.start()
 
     def stop(self):
+        self.held.close()
         self.notify.close()
         self.log.close()
         if self.process.poll() is None:

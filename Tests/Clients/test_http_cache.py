@@ -5,7 +5,7 @@ import threading
 import unittest
 import urllib.parse
 
-from harness import PATIENCE, Server
+from harness import PATIENCE, Server, hold_port
 from origin import Origin, ask, response
 
 MORE = """
@@ -17,10 +17,13 @@ MORE = """
 FRESH = {"Cache-Control": "max-age=600"}
 
 
+HELD = []
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that is nobody else's until these tests end."""
+    HELD.append(hold_port())
+    return HELD[-1].getsockname()[1]
 
 
 class HTTPCacheTests(unittest.TestCase):

@@ -1,5 +1,7 @@
 """Nodes that share a store behind: a second asset cache stands for it. No sleeps but while waiting for an event with a deadline."""
+import base64
 import concurrent.futures
+import json
 import os
 import random
 import threading
@@ -7,11 +9,23 @@ import unittest
 import urllib.error
 import urllib.request
 
-from behind import BUCKET, Nodes, Terminator, code, drained, keys
+from behind import BUCKET, Gate, Nodes, Terminator, code, drained, keys
 from harness import PATIENCE, check_store
 
 MIB = 1 << 20
 SEED = int(os.environ.get("LEASEHOLD_SEED", random.randrange(1 << 32)))
+
+
+def ask(server, method, path, body=None, headers={}):
+    """Status, fields and body of a request for a profile."""
+    request = urllib.request.Request(
+        f"{server.url}/profiles/{path}", data=body, method=method,
+        headers={"Authorization": "Basic " + base64.b64encode(b"demo:demo-secret-0123").decode(), **headers})
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
 
 
 class TieringTests(Nodes):
@@ -298,18 +312,6 @@ class TieringTests(Nodes):
             a, _ = self.node(behind, mode)
             b, _ = self.node(behind, mode)
             one, two = os.urandom(100_000), os.urandom(200_000)
-
-            def ask(server, method, path, body=None, headers={}):
-                import base64
-                request = urllib.request.Request(
-                    f"{server.url}/profiles/{path}", data=body, method=method,
-                    headers={"Authorization": "Basic " + base64.b64encode(b"demo:demo-secret-0123").decode(), **headers})
-                try:
-                    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-                        return answer.status, answer.headers, answer.read()
-                except urllib.error.HTTPError as error:
-                    return error.code, error.headers, error.read()
-
             self.assertEqual(ask(a, "PUT", "ann/shop", one)[0], 201)
             drained(a)
             status, headers, body = ask(b, "GET", "ann/shop")
@@ -323,7 +325,6 @@ class TieringTests(Nodes):
                 self.assertEqual(ask(a, "PUT", "ann/shop", b"%d" % i)[0], 200)
             drained(a)
             # Three are kept, everywhere.
-            import json
             self.assertEqual([v["version"] for v in json.loads(ask(b, "GET", "ann/shop?history")[2])], [3, 4, 5])
             self.assertEqual(ask(b, "GET", "ann/shop?version=4")[2], b"1")
             self.assertEqual(len(keys(store, BUCKET)), 3)
@@ -331,6 +332,56 @@ class TieringTests(Nodes):
             drained(b)
             self.assertEqual(ask(a, "GET", "ann/shop")[0], 404)
             self.assertEqual(keys(store, BUCKET), [])
+
+    def gated(self, mode):
+        """A node that reaches its store behind through a gate."""
+        behind, store = self.behind()
+        gate = Gate(behind.port)
+        self.addCleanup(gate.close)
+        return gate, self.node(gate.port, mode, first_byte="60s", idle="60s")[0], self.node(behind, mode)[0], store
+
+    def test_a_version_that_gets_there_while_the_store_behind_lists_is_kept(self):
+        gate, a, b, store = self.gated("write-back")
+        self.assertEqual(ask(a, "PUT", "ann/shop", b"one")[0], 201)
+        drained(a)
+        upload = gate.hold("PUT", "0002", answered=False)
+        self.assertEqual(ask(a, "PUT", "ann/shop", b"two")[1]["Leasehold-Profile-Version"], "2")
+        upload.wait()
+        # The list is from before the second version got there, and comes after it.
+        listing = gate.hold("GET", "prefix=", answered=True)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            third = pool.submit(ask, a, "PUT", "ann/shop", b"three")
+            listing.wait()
+            upload.go.set()
+            drained(a)
+            listing.go.set()
+            self.assertEqual(third.result(PATIENCE)[1]["Leasehold-Profile-Version"], "3")
+        drained(a)
+        for server in (a, b):
+            self.assertEqual([ask(server, "GET", f"ann/shop?version={i}")[2] for i in (1, 2, 3)], [b"one", b"two", b"three"])
+
+    def test_versions_that_are_to_be_removed_there_are_gone(self):
+        gate, a, b, store = self.gated("write-back")
+        for i in range(3):
+            ask(a, "PUT", "ann/shop", b"%d" % i)
+        drained(a)
+        self.assertEqual([ask(b, "GET", f"ann/shop?version={i}")[2] for i in (1, 3)], [b"0", b"2"])
+        removals = [gate.hold("DELETE", "ann/shop", answered=False) for _ in range(3)]
+        self.assertEqual(ask(a, "DELETE", "ann/shop")[0], 204)
+        removals[0].wait()
+        self.assertEqual(json.loads(ask(a, "GET", "ann/shop?history")[2]), [])
+        self.assertEqual(ask(a, "GET", "ann/shop")[0], 404)
+        self.assertEqual(ask(a, "DELETE", "ann/shop")[0], 404)
+        # What is written now is neither among them nor removed with them.
+        status, headers, _ = ask(a, "PUT", "ann/shop", b"anew")
+        self.assertEqual((status, ask(a, "GET", "ann/shop")[2]), (201, b"anew"))
+        for removal in removals:
+            removal.go.set()
+        drained(a)
+        for server in (a, b):
+            self.assertEqual(ask(server, "GET", "ann/shop")[2], b"anew")
+            self.assertEqual([v["version"] for v in json.loads(ask(server, "GET", "ann/shop?history")[2])], [1])
+        self.assertEqual(len(keys(store, BUCKET)), 1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 import unittest
 
 from behind import BUCKET, drained, node, until
-from harness import check_store
+from harness import check_store, hold_port
 
 MIB = 1 << 20
 
@@ -17,9 +17,9 @@ class MotoTests(unittest.TestCase):
         import boto3
         from botocore.config import Config
         # A process of its own: in this one it would share what boto3 is patched with.
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        held = hold_port()
+        self.addCleanup(held.close)
+        self.port = held.getsockname()[1]
         moto = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.addCleanup(moto.wait)

@@ -1,9 +1,12 @@
+import CLinux
+import Linux
 import NIOCore
 import NIOHTTP1
 import NIOHTTP2
 import NIOPosix
 import NIOSSL
 import Synchronization
+import TestKit
 
 /// An API server for tests: EndpointSlices and Services over real HTTP on loopback, with the troubles that a test asks for.
 ///
@@ -76,9 +79,10 @@ public final class TestAPIServer: Sendable {
         var nextID: UInt64 = 1
         var pages: [String: (version: UInt64, rest: ArraySlice<TestObject>)] = [:]
         var requests: [TestRequest] = []
-        var listener: (any Channel)?
+        var listener: (channel: any Channel, socket: Int32)?
         var connections: [ObjectIdentifier: any Channel] = [:]
-        var port = 0
+        /// From the first start to the end of this server.
+        var port: HeldPort?
     }
 
     let state = Mutex(State())
@@ -94,9 +98,14 @@ public final class TestAPIServer: Sendable {
 
     // MARK: Life
 
-    /// Listens on 127.0.0.1; again on the same port after ``stop()``.
-    public func start(port wanted: Int = 0) throws {
-        let known = state.withLock { $0.port }
+    /// Listens on 127.0.0.1; again on the same port after ``stop()``: it is nobody else's until this goes away.
+    public func start(port wanted: UInt16 = 0) throws {
+        let port = try state.withLock { state in
+            if let known = state.port, wanted == 0 || known.number == wanted { return known }
+            let new = try HeldPort(wanted)
+            state.port = new
+            return new
+        }
         let context = try tls.map { tls in
             var configuration = TLSConfiguration.makeServerConfiguration(
                 certificateChain: try NIOSSLCertificate.fromPEMFile(tls.certificate).map { .certificate($0) },
@@ -105,8 +114,6 @@ public final class TestAPIServer: Sendable {
             return try NIOSSLContext(configuration: configuration)
         }
         let bootstrap = ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 256)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { [self] channel in
                 let id = ObjectIdentifier(channel)
@@ -114,11 +121,11 @@ public final class TestAPIServer: Sendable {
                 channel.closeFuture.whenComplete { [self] _ in state.withLock { $0.connections[id] = nil } }
                 return channel.eventLoop.makeCompletedFuture { try prepare(channel, context) }
             }
-        let listener = try bootstrap.bind(host: "127.0.0.1", port: wanted == 0 ? known : wanted).wait()
-        state.withLock {
-            $0.listener = listener
-            $0.port = listener.localAddress?.port ?? 0
-        }
+        var listening = try port.listen()
+        // The channel owns it, also when it cannot be made.
+        let socket = listening.release()
+        let channel = try bootstrap.withBoundSocket(socket).wait()
+        state.withLock { $0.listener = (channel, socket) }
     }
 
     private func prepare(_ channel: any Channel, _ context: NIOSSLContext?) throws {
@@ -156,8 +163,14 @@ public final class TestAPIServer: Sendable {
             }
             return (state.listener, Array(state.connections.values))
         }
-        // Closed already is as good.
-        try? listener?.close().wait()
+        if let (channel, socket) = listener {
+            // Closed already is as good.
+            try? channel.eventLoop.flatSubmit {
+                // A process that is just being started may have a copy for a moment: without this the port stays open as long.
+                _ = lh_shutdown(socket, Int32(SHUT_RDWR))
+                return channel.close()
+            }.wait()
+        }
         for connection in connections { try? connection.close().wait() }
     }
 
@@ -166,7 +179,7 @@ public final class TestAPIServer: Sendable {
         for connection in state.withLock({ Array($0.connections.values) }) { connection.close(promise: nil) }
     }
 
-    public var port: Int { state.withLock { $0.port } }
+    public var port: Int { state.withLock { Int($0.port?.number ?? 0) } }
     public var url: String { "\(tls == nil ? "http" : "https")://127.0.0.1:\(port)" }
 
     // MARK: What it does

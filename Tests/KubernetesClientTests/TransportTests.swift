@@ -254,7 +254,7 @@ private func slice(_ name: String) -> TestObject {
         let port = first.port
         try first.stop()
         let second = TestAPIServer(tls: .init(certificate: "\(fixtures)/renewed.crt", key: "\(fixtures)/renewed.key"))
-        try second.start(port: port)
+        try second.start(port: UInt16(port))
         defer { try? second.stop() }
         var failure = try exchange.answer(exchange.get(slices)).2
         // The kept connection to the first server may end under one request; the next one has to connect.

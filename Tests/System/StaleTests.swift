@@ -62,13 +62,12 @@ import Testing
 
     @Test func quarantineDoublesAndEndsWithAFreshReadiness() throws {
         try Fleet.run(Setup.http(pool: "quarantine: { first: 1h, most: 1h }")) { fleet in
-            let worker = fleet.own(try TestWorker(http: { _, _ in Reply.ok() }))
-            worker.stop()
-            try fleet.serve([Pod("worker", at: worker.address)])
+            let port = try HeldPort()
+            try fleet.serve([Pod("worker", at: .loopback(port: port.number))])
             let caller = try fleet.call()
             try caller.get()
             try fleet.waitPool("pods", "it set aside") { $0.quarantined == 1 && $0.queued == 1 }
-            let again = fleet.own(try TestWorker(port: worker.address.port, http: { _, _ in Reply.ok() }))
+            let again = fleet.own(try TestWorker(port: port.number, http: { _, _ in Reply.ok() }))
             try fleet.publish([Pod("worker", at: again.address, ready: false)])
             try fleet.waitPool("pods", "unready") { $0.ready == 0 }
             try fleet.publish([Pod("worker", at: again.address)])

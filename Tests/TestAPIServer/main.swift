@@ -9,7 +9,7 @@ struct TestAPIServerCommand: ParsableCommand {
         discussion: "Runs until it is stopped. The kubeconfig that it writes gives access to it.")
 
     @Option(help: "0 takes a free one.")
-    var port = 0
+    var port: UInt16 = 0
 
     @Option(help: "A directory with server.crt, server.key and ca.crt, such as Tests/Fixtures/kubernetes-tls.")
     var certificates: String

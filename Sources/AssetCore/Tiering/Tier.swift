@@ -6,7 +6,7 @@ import Model
 /// - Of one name there is one question at a time, whoever asks (``Need``: whole, or only what it is).
 /// - What is newer here than behind is served from here, and nothing that comes from behind takes its place.
 /// - A copy is believed for ``Policy/checkAfter``, then asked about; it is served all the same while nobody answers.
-/// - Writers of one name go one after the other. An answer that was asked for before a write is not kept after it (`overtaken`).
+/// - Writers of one name go one after the other. An answer that was asked for before a write was durable is not kept after it (`overtaken`).
 /// - While the store behind is away, one question goes out for each pause, and everybody else has an answer at once.
 public struct Tier: Sendable {
     public enum Mode: Hashable, Sendable {
@@ -166,7 +166,9 @@ public struct Tier: Sendable {
         case .found(let name, let need, let found): self.found(Question(name: name, need: need), found, now, &actions)
         case .writing(let caller, let name): write(caller, name, &actions)
         case .wrote(let name, let isDone): wrote(name, isDone, now, &actions)
-        case .changed(let name, let generation): queue.changed(name, generation: generation, at: now)
+        case .changed(let name, let generation):
+            queue.changed(name, generation: generation, at: now)
+            overtake(name)
         case .sent(let name, let outcome): sent(name, outcome, now, &actions)
         case .reached(let isReached): reached(isReached, now, &actions)
         case .woke: break
@@ -186,11 +188,14 @@ public struct Tier: Sendable {
         switch here {
         case .own, .removed: return actions.append(.answer(caller, .look))
         case .copy:
+            // An expected race: it was written between this look into the index and now.
+            if queue.contains(name) { return actions.append(.answer(caller, .look)) }
             if let time = checked[name]?.at, now - time < policy.checkAfter { return actions.append(.answer(caller, .look)) }
             hasCopy = true
         case .absent:
             // It came between this look into the index and now.
             if let landing = checked[name]?.landing, landing > since { return actions.append(.answer(caller, .again)) }
+            if queue.contains(name) { return actions.append(.answer(caller, .again)) }
             hasCopy = false
         }
         // Whoever writes it has the answer in a moment.
@@ -223,7 +228,7 @@ public struct Tier: Sendable {
             answer = .look
         case .head:
             reached(true, now, &actions)
-            answer = .head
+            answer = flight.isOvertaken ? .again : .head
         case .nothing:
             reached(true, now, &actions)
             checked[question.name] = nil
@@ -272,8 +277,13 @@ public struct Tier: Sendable {
     }
 
     private mutating func begin(_ caller: Caller, _ name: BackedName, _ actions: inout [Action]) {
-        for need in [Need.whole, .head] { flights[Question(name: name, need: need)]?.isOvertaken = true }
+        overtake(name)
         actions.append(.answer(caller, .turn))
+    }
+
+    /// What was asked before a write began, and what was asked while it was not durable yet, may be answered with what was before it.
+    private mutating func overtake(_ name: BackedName) {
+        for need in [Need.whole, .head] { flights[Question(name: name, need: need)]?.isOvertaken = true }
     }
 
     private mutating func wrote(_ name: BackedName, _ isDone: Bool, _ now: Instant, _ actions: inout [Action]) {

@@ -256,7 +256,7 @@ final class ProfileService: Sendable {
         let stored = try await writing(asked.tenant, name) { tier in
             var backed: (version: Int64, etag: String)?
             if let tier {
-                let planned = try await blocking { [store] in try store.plannedProfile(new, blob, check) }
+                let planned = try await blocking { [store] in try store.plannedProfile(new, blob, behind: behind ?? [], check) }
                 do { backed = (planned.version, try await tier.put(planned, blob)) } catch let error as S3Error
                 where error.code == .preconditionFailed {
                     throw Refusal(status: 409, reason: "conflict", sentence: "Another node wrote this profile at the same time.")

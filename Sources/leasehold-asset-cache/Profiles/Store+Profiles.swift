@@ -52,18 +52,49 @@ extension Store {
         try index.read { try existing(Self.key(version), in: Self.profileBucket, $0) }
     }
 
-    /// What a write would make, nothing changed.
-    func plannedProfile(_ new: ProfileVersion, _ blob: StagedBlob, _ check: @escaping (ProfileVersion?) throws -> Void) throws -> ProfileVersion {
-        try index.read { db in
-            let last = try profiles(new.tenant, new.name, db).last
-            try check(last)
-            return Self.version(new, blob, after: last)
+    /// Versions of one profile that the store behind has as they are here, and those that are to be removed there.
+    struct SharedVersions: Sendable {
+        /// By version: of which object they are, and what the store behind calls it.
+        var copies: [Int64: (id: Int64, backing: String)] = [:]
+        var removed: Set<Int64> = []
+    }
+
+    func sharedVersions(_ tenant: String, _ name: String) throws -> SharedVersions {
+        let from = Self.prefix(tenant, name)
+        func version(_ key: Data) -> Int64? { Int64(String(decoding: key.dropFirst(from.count), as: UTF8.self)) }
+        return try index.read { db in
+            var found = SharedVersions()
+            let copies = try Row.fetchAll(
+                db, sql: "SELECT key, id, backing FROM object WHERE bucket = ? AND key >= ? AND key < ? AND backing IS NOT NULL",
+                arguments: [Self.profileBucket.id, from, from + Data([0xff])])
+            for row in copies {
+                if let version = version(row[0]) { found.copies[version] = (row[1], row[2]) }
+            }
+            let removed = try Data.fetchAll(
+                db, sql: "SELECT key FROM pending WHERE bucket = ? AND key >= ? AND key < ? AND gone",
+                arguments: [Self.profileBucket.name, from, from + Data([0xff])])
+            found.removed = Set(removed.compactMap(version))
+            return found
         }
     }
 
-    private static func version(_ new: ProfileVersion, _ blob: StagedBlob, after last: ProfileVersion?) -> ProfileVersion {
+    /// What a write would make, nothing changed.
+    ///
+    /// - Parameter behind: versions that the store behind has, also those that are not here.
+    func plannedProfile(
+        _ new: ProfileVersion, _ blob: StagedBlob, behind: [Int64], _ check: @escaping (ProfileVersion?) throws -> Void
+    ) throws -> ProfileVersion {
+        try index.read { db in
+            let old = try profiles(new.tenant, new.name, db)
+            try check(old.last)
+            return Self.version(new, blob, after: Set(old.map(\.version) + behind))
+        }
+    }
+
+    /// Behind all that are known, wherever: a number stands for one version.
+    private static func version(_ new: ProfileVersion, _ blob: StagedBlob, after known: Set<Int64>) -> ProfileVersion {
         var version = new
-        version.version = (last?.version ?? 0) + 1
+        version.version = (known.max() ?? 0) + 1
         version.etag = Hex.encode(blob.segment.hash.bytes)
         version.size = blob.segment.size
         return version
@@ -82,7 +113,8 @@ extension Store {
         let stored = try index.write { [self] db, batch in
             let old = try profiles(new.tenant, new.name, db)
             try check(old.last)
-            let version = Self.version(new, blob, after: old.last)
+            let known = Set(old.map(\.version) + behind)
+            let version = Self.version(new, blob, after: known)
             if let backed, backed.version != version.version { throw S3Error(.operationAborted) }
             try publish(blob, db, &batch)
             var record = NewObject(
@@ -90,7 +122,7 @@ extension Store {
                 info: try JSONEncoder().encode(version), segments: blob.segment.size > 0 ? [blob.segment] : [])
             record.backing = backed?.etag
             _ = try insert(record, in: Self.profileBucket, db, &batch)
-            for gone in Set(old.map(\.version) + behind).sorted().dropLast(keeping - 1) {
+            for gone in known.sorted().dropLast(keeping - 1) {
                 try removeShared(Self.profileKey(new.tenant, new.name, gone), in: Self.profileBucket, isBackedGone: false, db, &batch)
             }
             return version

@@ -169,10 +169,13 @@ extension Store {
     }
 
     /// Forgets a copy, because the store behind has it no more, or has another. False: something newer is here by now.
-    func dropCopy(_ name: BackedName, _ mayDrop: @escaping () -> Bool) throws -> Bool {
+    ///
+    /// - Parameter id: of the copy that is meant; nil: whichever is here.
+    func dropCopy(_ name: BackedName, id: Int64? = nil, _ mayDrop: @escaping () -> Bool) throws -> Bool {
         try index.write { [self] db, batch in
             let bucket = try shared(name.bucket, db)
             guard mayDrop(), try isReplaceable(name, in: bucket, db) else { return false }
+            if let id, try existing(ObjectKey(unchecked: name.key), in: bucket, db)?.id != id { return false }
             try remove(ObjectKey(unchecked: name.key), in: bucket, db, &batch)
             return true
         }

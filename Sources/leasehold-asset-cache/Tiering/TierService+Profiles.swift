@@ -14,29 +14,35 @@ extension TierService {
     /// Versions at most that are looked at.
     private static let mostVersions = 1_000
 
-    /// The versions that the store behind has, oldest first. Throws `serviceUnavailable`.
-    func versions(_ tenant: String, _ name: String) async throws -> [Int64] {
+    /// The versions that the store behind has, and what it calls them. Throws `serviceUnavailable`.
+    private func versions(_ tenant: String, _ name: String) async throws -> [Int64: String] {
         counters.lists.add()
         let prefix = client.place.key(of: Self.directory(tenant, name))
         let page = try await asking { try await client.list(prefix: prefix, most: Self.mostVersions) }
-        return page.rows.compactMap { Int64(String(decoding: $0.key.dropFirst(prefix.count), as: UTF8.self)) }.sorted()
+        var versions: [Int64: String] = [:]
+        for row in page.rows {
+            guard let version = Int64(String(decoding: row.key.dropFirst(prefix.count), as: UTF8.self)) else { continue }
+            versions[version] = row.etag
+        }
+        return versions
     }
 
     /// Brings a version of a profile here, the newest where none is named, and forgets copies of those that are gone behind. Returns the
-    /// versions behind; nil while it is away: what is here serves then.
+    /// versions behind, oldest first and without those that are to be removed there; nil while it is away: what is here serves then.
     @discardableResult
     func bringProfile(_ tenant: String, _ name: String, version wanted: Int64? = nil) async throws -> [Int64]? {
-        let behind: [Int64]
-        do { behind = try await versions(tenant, name) } catch let error as S3Error where error.code == .serviceUnavailable { return nil }
-        let here = try await blocking { [store] in try store.profiles(tenant, name).map(\.version) }
-        for gone in Set(here).subtracting(behind) {
-            let name = Self.name(tenant, name, gone)
-            _ = try await blocking { [store] in
-                // What is only here is on its way there.
-                guard case .copy = try store.here(name).here else { return false }
-                return try store.dropCopy(name) { true }
-            }
+        // Looked at before and after: a version that gets there meanwhile is not in the answer, one that is removed there meanwhile is.
+        let early = try await blocking { [store] in try store.sharedVersions(tenant, name) }
+        let listed: [Int64: String]
+        do { listed = try await versions(tenant, name) } catch let error as S3Error where error.code == .serviceUnavailable { return nil }
+        for (version, copy) in early.copies where listed[version] != copy.backing {
+            let name = Self.name(tenant, name, version)
+            _ = try await blocking { [store] in try store.dropCopy(name, id: copy.id) { true } }
         }
+        let (here, late) = try await blocking { [store] in
+            (try store.profiles(tenant, name).map(\.version), try store.sharedVersions(tenant, name))
+        }
+        let behind = listed.keys.filter { !early.removed.contains($0) && !late.removed.contains($0) }.sorted()
         guard let target = wanted ?? behind.last, behind.contains(target), !here.contains(target) else { return behind }
         _ = try await read(Self.name(tenant, name, target), .whole)
         return behind
