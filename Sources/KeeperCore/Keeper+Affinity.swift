@@ -14,7 +14,8 @@ extension Keeper {
     /// Whether a ticket waits for this place and takes no other: for a moment, where the endpoint can be expected back, and not behind too
     /// many others.
     func awaits(_ m: Slot, _ p: Slot, since arrival: Instant, until: Instant, at now: Instant) -> Bool {
-        guard m != .null, arrival.advanced(by: pools[p].affinityWait) > now, until > now, isAwaitable(members[m].state) else { return false }
+        guard m != .null, !members[m].isGone, arrival.advanced(by: pools[p].affinityWait) > now, until > now, isAwaitable(members[m].state)
+        else { return false }
         var waiting = 0
         var t = pools[p].waits[m]?.head ?? .null
         while t != .null, waiting < Limits.affinityWaits {
@@ -24,7 +25,7 @@ extension Keeper {
         return waiting < Limits.affinityWaits
     }
 
-    /// Whether an endpoint in this state comes back by itself, and soon.
+    /// Whether an endpoint in this state comes back by itself, and soon, if its source goes on naming it.
     func isAwaitable(_ state: EndpointState?) -> Bool {
         switch state {
         case .leased, .ending, .recovering, .unready: true
@@ -79,7 +80,7 @@ extension Keeper {
         }
     }
 
-    /// A place that tickets wait for is in another state.
+    /// A place that tickets wait for is in another state; nil for gone, with a lease still open or without.
     mutating func wantedMoved(_ m: Slot, _ state: EndpointState?, at now: Instant) {
         let p = members[m].pool
         pools[p].wanted.removeAll { $0 == m }

@@ -121,6 +121,8 @@ extension Keeper {
         endpoints[e].goneMembers += 1
         pools[p].existing -= 1
         touch(p)
+        // Whoever waits for it waits for one that does not come back.
+        if members[m].isWanted { wantedMoved(m, nil, at: now) }
         cameBack(e, at: now)
         move(e, .entered, at: now)
     }

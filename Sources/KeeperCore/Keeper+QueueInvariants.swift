@@ -61,6 +61,7 @@ extension Keeper {
         var waiting = 0
         for (m, list) in pool.waits {
             precondition(members[m].pool == p && members[m].isWanted && !list.isEmpty, "nobody waits for a place that is wanted")
+            precondition(!members[m].isGone, "tickets wait for an endpoint that is gone")
             precondition(isAwaitable(members[m].state) || members[m].state == .free, "tickets wait for an endpoint that does not come back")
             precondition((members[m].state == .free) == pool.wanted.contains(m), "a free endpoint that is waited for is not known")
             for t in list.slots(tickets.queueLinks) {

@@ -50,6 +50,20 @@ import Wire
         #expect(talk.grants.map(\.endpoint) == [first.endpoint])
     }
 
+    /// The endpoint has gone with its lease still open: it is in the pool's way no more, and nobody's to wait for.
+    @Test(arguments: [false, true]) func anEndpointThatItsSourceNamesNoMoreIsNotWaitedFor(isTheOnlyOne: Bool) throws {
+        let talk = shop(workers: isTheOnlyOne ? 1 : 2) { ($0.affinityWait, $0.noEndpointsTimeout) = (.seconds(5), .seconds(1)) }
+        let first = try granted(talk.ask(1, affinity: "k"))
+        #expect(talk.ask(2, affinity: "k") == .held)
+        talk.clear()
+        talk.say(.endpoints(.remove(pool: talk.pool, first.endpoint)))
+        #expect(talk.grantedTickets == (isTheOnlyOne ? [] : [2]))
+        #expect(talk.ask(3, affinity: "k") == .held)
+        talk.clear()
+        talk.pass(.seconds(1))
+        #expect(talk.refusals.map(\.reason) == (isTheOnlyOne ? [.noEndpoints, .noEndpoints] : []))
+    }
+
     @Test func afterItsWaitItTakesAnyEndpoint() throws {
         let talk = shop { $0.affinityWait = .seconds(2) }
         let first = try granted(talk.ask(1, affinity: "k"))

@@ -7,6 +7,10 @@ import Wire
 @Suite struct DeathTests {
     private let old = LeaseID(epoch: 6, counter: 41)
 
+    private func roster(_ instances: UInt64...) -> [RosterEntry] {
+        instances.map { RosterEntry(instance: InstanceID(rawValue: $0), seat: "seat-\($0)") }
+    }
+
     /// A quarantine lives in memory: what a successor must not grant either is on disk before anything else is granted.
     @Test func theWorkerOfTheDeadStaysSetAsideOverARestart() throws {
         let talk = Dialogue(policy())
@@ -74,6 +78,48 @@ import Wire
         talk.release(old, on: link)
         #expect(talk.grants.isEmpty)
         talk.pass(.seconds(9))
+        #expect(talk.grantedTickets == [1])
+    }
+
+    /// Whoever could hold a lease is on the roster before it gets one. Others may come and go during recovery: one that was about to stop
+    /// had its hello read when it was dead.
+    @Test func aDispatcherThatNoRosterNamesIsWaitedForWhileItLivesAndNotWhenItIsDead() {
+        // Connected during recovery, which its own silence now prolongs: its callers may have come before others.
+        let talk = Dialogue(policy { $0.holdTimeout = .seconds(10_000) }, serving: false)
+        let silent = talk.connect(instance: 200, asserting: true)
+        let other = talk.connect(instance: 300)
+        talk.snapshot([(talk.pool, worker(1))])
+        talk.ask(1, on: other)
+        talk.pass(.seconds(3600))
+        #expect(talk.grants.isEmpty && talk.state.isRecovering)
+        talk.say(.dispatcherLinkEnded(silent))
+        #expect(talk.grants.isEmpty && talk.state.isRecovering)
+        talk.say(.dispatcherDied(InstanceID(rawValue: 200)))
+        #expect(talk.grantedTickets == [1] && talk.keeper.roster.map(\.instance.rawValue) == [300])
+    }
+
+    @Test func whereTheRosterWasLostWhoeverDiesUntoldIsWaitedFor() {
+        let talk = Dialogue(policy { ($0.abandon, $0.holdTimeout) = (.seconds(30), .seconds(10_000)) }, roster: [.unknown], serving: false)
+        talk.snapshot([(talk.pool, worker(1))])
+        talk.say(.dispatcherDied(RosterEntry.unknown.instance))
+        talk.ask(1, on: talk.connect(instance: 300))
+        talk.pass(.seconds(20))
+        _ = talk.connect(instance: 200, asserting: true)
+        talk.say(.dispatcherDied(InstanceID(rawValue: 200)))
+        talk.pass(.seconds(30) - .nanoseconds(1))
+        #expect(talk.grants.isEmpty && talk.keeper.rosterAtStop.map(\.instance.rawValue) == [200])
+        talk.pass(.nanoseconds(1))
+        #expect(talk.grantedTickets == [1])
+    }
+
+    @Test func aDispatcherThatHasToldEverythingOnceIsNotWaitedForWhenItDiesTellingItAgain() {
+        let talk = Dialogue(policy { $0.holdTimeout = .seconds(10_000) }, roster: roster(100, 200), serving: false)
+        talk.snapshot([(talk.pool, worker(1))])
+        talk.say(.dispatcherLinkEnded(talk.connect(instance: 100)))
+        talk.connect(instance: 100, asserting: true)
+        talk.ask(1, on: talk.connect(instance: 200))
+        #expect(talk.grants.isEmpty)
+        talk.say(.dispatcherDied(InstanceID(rawValue: 100)))
         #expect(talk.grantedTickets == [1])
     }
 }

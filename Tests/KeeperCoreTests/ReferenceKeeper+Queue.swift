@@ -63,7 +63,8 @@ extension ReferenceKeeper {
     }
 
     private func isAwaitable(_ id: EndpointID, in pool: PoolID) -> Bool {
-        switch state(id, in: pool) {
+        guard let place = workers[id]?.places[pool], !place.isGone else { return false }
+        return switch state(id, in: pool) {
         case .leased, .ending, .recovering, .unready: true
         case .free, .quarantined, .draining, nil: false
         }
