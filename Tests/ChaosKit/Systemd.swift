@@ -13,8 +13,14 @@ final class Systemd: Supervisor, @unchecked Sendable {
     let processorWaits = ProcessorWaits()
     var onReady: @Sendable (Fleet.Process) -> Void = { _ in }
     private let states = Mutex<[Fleet.Process: ProcessState]>([:])
-    /// Those that a signal of ours may end or replace.
-    private let struck = Mutex<Set<Fleet.Process>>([])
+    /// From when until when systemctl was at it; an end in the future while it is. The process that it met started before that end.
+    private struct Strike {
+        var from: Int64
+        var to: Int64
+    }
+    private let strikes = Mutex<[Fleet.Process: [Strike]]>([:])
+    /// When the process that was last seen started.
+    private let started = Mutex<[Fleet.Process: Int64]>([:])
     private let surprises = Mutex<[String]>([])
     private let isStopping = Gate()
     private let isOver = Gate()
@@ -72,7 +78,14 @@ final class Systemd: Supervisor, @unchecked Sendable {
             }
         }
         // A stopped one may meet its watchdog.
-        if number != SIGCONT { _ = struck.withLock { $0.insert(process) } }
+        if number != SIGCONT { strikes.withLock { $0[process, default: []].append(Strike(from: now, to: .max)) } }
+        defer {
+            if number != SIGCONT {
+                strikes.withLock { all in
+                    for i in (all[process] ?? []).indices where all[process]?[i].from == now { all[process]?[i].to = monotonicNow() }
+                }
+            }
+        }
         // Between two processes there is nobody to strike, and systemctl says so.
         _ = try? systemctl(
             number == SIGUSR2
@@ -82,20 +95,21 @@ final class Systemd: Supervisor, @unchecked Sendable {
 
     /// One look at all units.
     private func look() throws {
-        let text = try systemctl(["show", "--property=MainPID,ActiveState,SubState"] + Fleet.Process.allCases.map(Self.unit))
+        let text = try systemctl(["show", "--property=MainPID,ActiveState,SubState,ExecMainStartTimestampMonotonic"] + Fleet.Process.allCases.map(Self.unit))
         var ready: [Fleet.Process] = []
         for (process, block) in zip(Fleet.Process.allCases, text.components(separatedBy: "\n\n")) {
             let lines = block.split(separator: "\n")
             guard let pid = lines.first(where: { $0.hasPrefix("MainPID=") }).flatMap({ Int32($0.dropFirst(8)) }) else {
                 throw TestFailure("systemctl show \(process.rawValue): \(block)")
             }
+            let from = lines.first { $0.hasPrefix("ExecMainStartTimestampMonotonic=") }.flatMap { Int64($0.split(separator: "=").last ?? "") } ?? 0
             let runs = lines.contains("ActiveState=active") && lines.contains("SubState=running")
             states.withLock { all in
                 var state = all[process] ?? ProcessState()
                 if pid != 0, pid != state.pid {
                     let isFirst = state.starts == 0
                     state = ProcessState(pid: pid, starts: state.starts + 1)
-                    if struck.withLock({ $0.remove(process) }) == nil, !isFirst {
+                    if !isExpected(process, startedAt: from * 1000), !isFirst {
                         surprises.withLock { $0.append("\(process.rawValue), start \(state.starts): nobody had struck its predecessor") }
                     }
                 }
@@ -108,6 +122,16 @@ final class Systemd: Supervisor, @unchecked Sendable {
             if process == .dispatcher, pid != 0 { processorWaits.look(pid) }
         }
         for process in ready { onReady(process) }
+    }
+
+    /// Whether a strike of ours can have ended the process before this one, also one that lived between two looks.
+    private func isExpected(_ process: Fleet.Process, startedAt: Int64) -> Bool {
+        let before = started.withLock { $0.updateValue(startedAt, forKey: process) } ?? 0
+        return strikes.withLock { all in
+            let isStruck = (all[process] ?? []).contains { $0.to >= before && $0.from <= startedAt }
+            all[process]?.removeAll { $0.to < startedAt }
+            return isStruck
+        }
     }
 
     @discardableResult private func systemctl(_ arguments: [String]) throws -> String {
