@@ -200,7 +200,9 @@ class Follow(unittest.TestCase):
     def follow(self, *words):
         process = subprocess.Popen(
             [str(BIN / "leasehold"), "explain", "--follow", *words, "--config", str(self.floor.home / "c.yaml")], text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            # Who runs the tests in the background has it ignored, and that is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         said, complained = queue.Queue(), queue.Queue()
         for stream, lines in ((process.stdout, said), (process.stderr, complained)):
             threading.Thread(target=lambda s=stream, li=lines: [li.put(line.rstrip("\n")) for line in s], daemon=True).start()
