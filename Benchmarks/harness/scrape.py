@@ -39,10 +39,7 @@ def _manifest(pool: int, endpoints: int) -> str:
 
 
 def measure(directory: pathlib.Path, ports: Ports, plan: dict, pools: int = POOLS, endpoints: int = ENDPOINTS) -> dict:
-    """Milliseconds of a scrape, and of the pool-keeper's CPU in each second without and with scrapes.
-
-    A pool-keeper tells its numbers once a second, scraped or not: its CPU in a second without is a bound for the turn that does.
-    """
+    """Milliseconds of a scrape, and of the pool-keeper's CPU in each second without and with scrapes: what these add is a scrape's part."""
     home = directory / "scrape"
     (home / "endpoints.d").mkdir(parents=True)
     for pool in range(pools):
@@ -96,6 +93,7 @@ def measure(directory: pathlib.Path, ports: Ports, plan: dict, pools: int = POOL
         return {
             "pools": pools, "endpoints": endpoints, "bytes": len(scrape()), "scrapes": len(times), "median_ms": statistics.median(times),
             "p99_ms": sorted(times)[len(times) * 99 // 100], "keeper_ms_per_second": quiet, "keeper_ms_per_second_scraped": scraped,
+            "keeper_ms_per_scrape": max(0, scraped - quiet) * 5 / len(times),
         }
     finally:
         for process in reversed(processes):
