@@ -121,25 +121,27 @@ listeners:
 """
 
 
-def manifests(workers: list[tuple[str, int]]) -> str:
-    """A Service and one EndpointSlice, as Kubernetes writes them."""
-    service = {
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "workers", "namespace": "bench"},
+def manifests(workers: list[tuple[str, int]], name: str = "workers", first: int = 0) -> str:
+    """A Service and EndpointSlices of a hundred endpoints, as Kubernetes writes them; their pods are numbered from `first`."""
+    items: list[dict] = [{
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "bench"},
         "spec": {"ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]},
-    }
-    slice_ = {
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "workers-1", "namespace": "bench", "labels": {"kubernetes.io/service-name": "workers"}},
-        "ports": [{"name": "http", "port": workers[0][1], "protocol": "TCP"}],
-        "endpoints": [
-            {
-                "addresses": [host], "conditions": {"ready": True, "serving": True, "terminating": False}, "nodeName": "bench",
-                "targetRef": {"kind": "Pod", "namespace": "bench", "name": f"w{number}", "uid": f"00000000-0000-4000-8000-{number:012d}"},
-            }
-            for number, (host, _) in enumerate(workers)
-        ],
-    }
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [service, slice_]}, indent=1)
+    }]
+    numbered = list(enumerate(workers, first))
+    for part, begin in enumerate(range(0, len(numbered), 100), 1):
+        items.append({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": f"{name}-{part}", "namespace": "bench", "labels": {"kubernetes.io/service-name": name}},
+            "ports": [{"name": "http", "port": workers[0][1], "protocol": "TCP"}],
+            "endpoints": [
+                {
+                    "addresses": [host], "conditions": {"ready": True, "serving": True, "terminating": False}, "nodeName": "bench",
+                    "targetRef": {"kind": "Pod", "namespace": "bench", "name": f"w{number}", "uid": f"00000000-0000-4000-8000-{number:012d}"},
+                }
+                for number, (host, _) in numbered[begin:begin + 100]
+            ],
+        })
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1)
 
 
 def leasehold(setting: Setting, workers: list[tuple[str, int]], directory: pathlib.Path, ports: Ports, plan: dict) -> Contender:

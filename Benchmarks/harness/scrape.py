@@ -1,13 +1,12 @@
 """What a scrape of the publisher costs with many pools and endpoints, and what of it the pool-keeper notices."""
 
-import json
 import pathlib
 import statistics
 import time
 import urllib.error
 import urllib.request
 
-from .contenders import RELEASE
+from .contenders import RELEASE, manifests
 from .processes import Cpu, Failed, Ports, Process, wait_for
 
 POOLS = 100
@@ -15,35 +14,14 @@ ENDPOINTS = 100_000
 SCRAPES = 50
 
 
-def _manifest(pool: int, endpoints: int) -> str:
-    """A Service and slices of a hundred endpoints."""
-    name = f"w{pool}"
-    items: list[dict] = [{
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "bench"},
-        "spec": {"ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]},
-    }]
-    for part in range(endpoints // 100):
-        items.append({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"name": f"{name}-{part}", "namespace": "bench", "labels": {"kubernetes.io/service-name": name}},
-            "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
-            "endpoints": [{
-                "addresses": [f"10.{pool}.{part}.{one + 1}"], "conditions": {"ready": True, "serving": True, "terminating": False},
-                "nodeName": f"node-{one}",
-                "targetRef": {
-                    "kind": "Pod", "namespace": "bench", "name": f"{name}-{part}-{one}", "uid": f"{pool:08d}-0000-4000-8000-{part * 100 + one:012d}",
-                },
-            } for one in range(100)],
-        })
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-
-
 def measure(directory: pathlib.Path, ports: Ports, plan: dict, pools: int = POOLS, endpoints: int = ENDPOINTS) -> dict:
     """Milliseconds of a scrape, and of the pool-keeper's CPU in each second without and with scrapes: what these add is a scrape's part."""
     home = directory / "scrape"
     (home / "endpoints.d").mkdir(parents=True)
+    each = endpoints // pools
     for pool in range(pools):
-        (home / f"endpoints.d/{pool}.json").write_text(_manifest(pool, endpoints // pools))
+        workers = [(f"10.{pool}.{one // 100}.{one % 100 + 1}", 80) for one in range(each)]
+        (home / f"endpoints.d/{pool}.json").write_text(manifests(workers, f"w{pool}", pool * each))
     page = ports.take()
     config = home / "leasehold.yaml"
     config.write_text(

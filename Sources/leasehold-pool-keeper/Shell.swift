@@ -129,7 +129,7 @@ final class Shell {
                 "A dispatcher broke the protocol and is disconnected, continuing",
                 metadata: ["reason": "\(reason.name)", LogKey.messageID: "\(MessageID.protocolBroken)"])
             links.first { $0.id == id }?.link.close()
-        case .rosterChanged: saveRoster(keeper.roster)
+        case .rosterChanged: saveRoster(keeper.roster, keeper.setAside(at: service.loop.instant))
         case .handOver(let dead, let heir, let id):
             escrow.inherit(from: dead, to: heir)
             guard let link = links.first(where: { $0.id == id })?.link else { return }
@@ -310,15 +310,14 @@ final class Shell {
 
     /// After the last turn: nothing is granted any more.
     func stopped() {
-        let entries = keeper.rosterAtStop
-        saveRoster(entries)
-        guard entries.isEmpty, keeper.setAside(at: service.loop.instant).isEmpty else { return }
+        let (entries, setAside) = (keeper.rosterAtStop, keeper.setAside(at: service.loop.instant))
+        saveRoster(entries, setAside)
+        guard entries.isEmpty, setAside.isEmpty else { return }
         // Else the next would only wait in vain, should the roster be gone by then.
         do throws(SystemError) { try epochFile.write(epoch, leavesNothing: true) } catch { logNotSaved(error) }
     }
 
-    private func saveRoster(_ entries: [RosterEntry]) {
-        let setAside = keeper.setAside(at: service.loop.instant)
+    private func saveRoster(_ entries: [RosterEntry], _ setAside: [SetAside]) {
         do throws(SystemError) { try roster.save(entries, setAside) { lives[$0] != nil } } catch { logNotSaved(error) }
     }
 
