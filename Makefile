@@ -20,7 +20,6 @@ CHAOS_FLAGS ?=
 MUTANTS ?=
 SECONDS_PER_TARGET ?= 60
 
-SWIFT_TEST := LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" swift test --skip-build --parallel
 # Run by themselves: real processes starve beside simulations that fill every processor, and pauses are measured in peace.
 APART := ^(SystemTests|KubernetesClientTests|KubernetesSystem|Chaos)\.
 
@@ -48,10 +47,10 @@ test: ## all tests: the rules, the model, the machines, the simulation, the real
 	@scripts/check-manifests
 	@[ -n "$(FILTER)" ] || { scripts/bootstrap model || true; scripts/check-model --or-skip; }
 	scripts/build --tests
-	$(if $(FILTER),$(SWIFT_TEST) --filter $(FILTER),$(SWIFT_TEST) --skip '$(APART)')
-	$(if $(FILTER),,$(SWIFT_TEST) --filter '^SystemTests\.')
-	$(if $(FILTER),,$(SWIFT_TEST) --filter '^(KubernetesClientTests|KubernetesSystem)\.')
-	$(if $(FILTER),,$(SWIFT_TEST) --filter '^Chaos\.')
+	$(if $(FILTER),scripts/test --filter $(FILTER),scripts/test --skip '$(APART)')
+	$(if $(FILTER),,scripts/test --filter '^SystemTests\.')
+	$(if $(FILTER),,scripts/test --filter '^(KubernetesClientTests|KubernetesSystem)\.')
+	$(if $(FILTER),,scripts/test --filter '^Chaos\.')
 	$(if $(FILTER),,@scripts/bootstrap package)
 	$(if $(FILTER),,@python3 Tests/Systemd/run.py "$$(swift build --show-bin-path)")
 	$(if $(FILTER),,LEASEHOLD_BIN="$${LEASEHOLD_BIN:-$$(swift build --show-bin-path)}" .build-tools/venv/bin/python Tests/Clients/run.py)
