@@ -17,6 +17,7 @@ public final class Loop {
     private var turnEnds: [() -> Void] = []
     private var lastActs: [() -> Void] = []
     private var stopped = false
+    private var isDue = false
     private let events: UnsafeMutablePointer<epoll_event>
     private static let eventCount = 512
 
@@ -145,6 +146,9 @@ public final class Loop {
 
     public var wakeDescriptor: Int32 { wake.raw }
 
+    /// The next turn only looks what is ready and does not wait: its owner has more to do. Only from the loop's own thread.
+    public func turnAgain() { isDue = true }
+
     public func stop() { stopped = true }
 
     /// Turns until `stop()`.
@@ -160,6 +164,10 @@ public final class Loop {
         var wait: Int64 = -1
         if next != .max || maximumWait != .max {
             wait = min(max(0, next == .max ? .max : next &- monotonicNow()), maximumWait)
+        }
+        if isDue {
+            isDue = false
+            wait = 0
         }
         let count = lh_epoll_wait(epoll.raw, events, Int32(Self.eventCount), wait)
         now = monotonicNow()

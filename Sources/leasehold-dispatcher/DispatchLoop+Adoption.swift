@@ -107,8 +107,8 @@ extension DispatchLoop {
     private func start() {
         guard !isStarted else { return }
         isStarted = true
-        for slot in 0..<workers.capacity where workers[slot].pointee.state != .none { resume.append((slot, workers[slot].pointee.generation)) }
-        loop.wakeUp()
+        for slot in 0..<workers.capacity where workers[slot].pointee.state != .none { yield(slot) }
+        loop.turnAgain()
         onAdopted()
     }
 

@@ -309,6 +309,7 @@ extension DispatchLoop {
         worker.pointee.outgoing?.free()
         worker.pointee.outgoing = nil
         worker.pointee.state = .none
+        worker.pointee.hasYielded = false
         worker.pointee.generation &+= 1
         worker.pointee.caller = -1
         // Its record says how it ended until the pool-keeper has been told: the slot is free when this turn's packets are gone.

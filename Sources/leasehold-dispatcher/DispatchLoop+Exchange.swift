@@ -84,6 +84,7 @@ extension DispatchLoop {
             guard bodyIsHere(worker.pointee.caller) else { return true }
             takeHead(worker.pointee.caller)
         }
+        allowance = Self.bytesPerTurn
         switch worker.pointee.up.mode {
         case .done, .open: return true
         case .counted:
@@ -99,14 +100,12 @@ extension DispatchLoop {
         if worker.pointee.up.mode == .done { release(&worker.pointee.up) }
         worker.pointee.sentBytes += worker.pointee.up.moved &- before
         switch step {
-        case .waiting, .spent:
+        case .waiting, .spent, .yielded:
             if let most = rules.listeners[Int(worker.pointee.listener)].configuration.limits.body, worker.pointee.up.moved > UInt64(most) {
                 refuseBody(slot, .bodyTooLarge)
                 return false
             }
-            return true
-        case .yielded:
-            resume.append((slot, worker.pointee.generation))
+            if step == .yielded { yield(slot) }
             return true
         case .ended, .sourceBroken:
             // The body is cut off: the worker must not take what came for the whole.

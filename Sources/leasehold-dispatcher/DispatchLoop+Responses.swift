@@ -193,6 +193,7 @@ extension DispatchLoop {
             return
         }
         consume(slot)
+        allowance = Self.bytesPerTurn
         let step: RelayStep
         switch worker.pointee.down.mode {
         case .done: step = .spent
@@ -210,7 +211,7 @@ extension DispatchLoop {
         if worker.pointee.down.mode == .done { return responseEnded(slot) }
         switch step {
         case .waiting, .spent: break
-        case .yielded: resume.append((slot, worker.pointee.generation))
+        case .yielded: yield(slot)
         case .ended, .sourceBroken, .malformed: workerLost(slot)
         case .sinkBroken: callerLost(slot)
         case .starved: starved(slot)
@@ -231,6 +232,7 @@ extension DispatchLoop {
                 relay.mode = .done
                 return .spent
             }
+            guard allowance > 0 else { return .yielded }
             guard from.readable else { return from.broken ? .sourceBroken : .waiting }
             guard to.writable else { return .waiting }
             let count = lh_recv(source, scratch.baseAddress, Self.peekBytes, Int32(MSG_PEEK))
@@ -254,6 +256,7 @@ extension DispatchLoop {
                     return .waiting
                 }
                 guard sent >= 0 else { return .sinkBroken }
+                allowance -= max(sent, Self.leastStep)
                 to.given &+= UInt64(sent)
                 _ = lh_recv(source, nil, sent, Int32(MSG_TRUNC))
                 from.taken &+= UInt64(sent)
@@ -273,6 +276,7 @@ extension DispatchLoop {
                 relay.commit()
                 _ = lh_recv(source, nil, Int(clamping: length), Int32(MSG_TRUNC))
                 from.taken &+= length
+                allowance -= Self.leastStep
                 if length == UInt64(count) && count < Self.peekBytes && !from.finned { from.readable = false }
             case .needMore:
                 if from.finned { return from.atEnd }

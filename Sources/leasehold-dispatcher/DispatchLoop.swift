@@ -69,8 +69,10 @@ final class DispatchLoop {
     var inheritanceWasLate = false
     /// Called once: whatever a predecessor has left was adopted, and the loop may accept.
     var onAdopted: () -> Void = {}
-    /// Sessions that gave way to others in the middle of bulk.
-    var resume: [(slot: Int32, generation: UInt32)] = []
+    /// Sessions that gave way to others in the middle of bulk, each once.
+    var yielded: [(slot: Int32, generation: UInt32)] = []
+    /// What the direction that is being moved may still move in this turn, in bytes.
+    var allowance = 0
     var due: [Int] = []
     var counters = DispatchCounters()
     var isDraining = false
@@ -239,11 +241,14 @@ final class DispatchLoop {
             if caller.pointee.state == .idle { callerIdle(slot) }
         }
         again.removeFirst(i)
-        let resumed = resume
-        resume.removeAll(keepingCapacity: true)
-        for entry in resumed where workers[entry.slot].pointee.generation == entry.generation { pump(entry.slot) }
+        let resumed = yielded
+        yielded.removeAll(keepingCapacity: true)
+        for entry in resumed where workers[entry.slot].pointee.generation == entry.generation {
+            workers[entry.slot].pointee.hasYielded = false
+            pump(entry.slot)
+        }
         if !beginnings.isEmpty { beginSessions() }
-        if !again.isEmpty || !resume.isEmpty { loop.wakeUp() }
+        if !again.isEmpty || !yielded.isEmpty { loop.turnAgain() }
         let next = wheel.nextWake(after: now)
         wheelTimer?.set(next)
         if isDraining { checkDrained() }

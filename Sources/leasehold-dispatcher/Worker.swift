@@ -44,6 +44,8 @@ struct Worker: ~Copyable {
     var isKeptAlive = false
     /// TCP_NODELAY is set: not before a second write could wait for the first one's acknowledgement.
     var hasNoDelay = false
+    /// It has moved what one session may move in a turn, and goes on at the end of the next.
+    var hasYielded = false
     /// Caller → worker.
     var up = Relay()
     /// Worker → caller.
