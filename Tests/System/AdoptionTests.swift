@@ -64,10 +64,11 @@ import Testing
                 try seat.kill()
                 let troubles = flows.compactMap { $0.up.trouble ?? $0.down.trouble }
                 try #require(troubles.isEmpty, "seed \(seed), round \(round): \(troubles)")
-                #expect(try fleet.counter("adopted-sessions") == UInt64(flows.count))
-                #expect(try fleet.counter("adopted-callers") == UInt64(flows.count + parked.count))
-                #expect(try fleet.counter("adoption-losses") == 0)
-                #expect(try fleet.counter("adoption-cut-heads") == 0)
+                let counters = try fleet.counters()
+                #expect(counters["adopted-sessions"] == UInt64(flows.count))
+                #expect(counters["adopted-callers"] == UInt64(flows.count + parked.count))
+                #expect(counters["adoption-losses"] == 0)
+                #expect(counters["adoption-cut-heads"] == 0)
                 #expect(try fleet.pool("pods").queued == parked.count)
             }
             for flow in flows {

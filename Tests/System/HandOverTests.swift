@@ -65,8 +65,9 @@ import Testing
                 try seat.handOver()
                 let troubles = flows.compactMap { $0.up.trouble ?? $0.down.trouble }
                 try #require(troubles.isEmpty, "round \(round): \(troubles)")
-                #expect(try fleet.counter("adopted-sessions") == UInt64(flows.count))
-                #expect(try fleet.counter("adoption-losses") == 0)
+                let counters = try fleet.counters()
+                #expect(counters["adopted-sessions"] == UInt64(flows.count))
+                #expect(counters["adoption-losses"] == 0)
             }
             for flow in flows {
                 flow.up.stop()

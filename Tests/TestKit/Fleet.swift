@@ -322,8 +322,11 @@ public final class Fleet: @unchecked Sendable {
         public var counters: [String: UInt64]
     }
 
-    public func counter(_ name: String, of process: Process = .dispatcher) throws -> UInt64 {
-        try show("process", of: process, as: ProcessRow.self).counters[name] ?? 0
+    public func counter(_ name: String, of process: Process = .dispatcher) throws -> UInt64 { try counters(of: process)[name] ?? 0 }
+
+    /// All of them by one question: where processes are kept busy, each answer takes its time.
+    public func counters(of process: Process = .dispatcher) throws -> [String: UInt64] {
+        try show("process", of: process, as: ProcessRow.self).counters
     }
 
     /// Waits until the pool-keeper's row of a pool is as wanted.

@@ -88,9 +88,14 @@ public enum Launch {
         private static let script = """
             read _
             kill -9 -- -$2 2>/dev/null
-            for file in $(grep -slzxF "LEASEHOLD_FLEET=$1" /proc/[0-9]*/environ); do
-                pid=${file#/proc/}
-                kill -9 ${pid%/environ} 2>/dev/null
+            # One that is being started has no name in /proc yet: nobody must be found three times in a row.
+            missed=0 passes=0
+            while [ $missed -lt 3 ] && [ $passes -lt 1000 ]; do
+                missed=$((missed + 1)) passes=$((passes + 1))
+                for file in $(grep -slzxF "LEASEHOLD_FLEET=$1" /proc/[0-9]*/environ); do
+                    pid=${file#/proc/}
+                    kill -9 ${pid%/environ} 2>/dev/null && missed=0
+                done
             done
             rm -rf -- "$1"
             """
