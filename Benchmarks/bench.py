@@ -46,6 +46,7 @@ BULK = {
         Setting("leasehold", "leasehold", "http"),
     ]),
 }
+BESIDE = ("Short jobs beside tunnels of bulk", BULK["bulk-tcp"][1])
 PARKED = ("Memory per parked caller (400-byte heads received)", [
     Setting("haproxy", "haproxy", "http"),
     Setting("leasehold", "leasehold", "http"),
@@ -59,7 +60,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of each contender in each scenario (3; quick 1)")
     parser.add_argument("--callers", type=int, nargs="+", default=[60, 200], help="concurrent callers of the closed loop")
     parser.add_argument("--rate", type=float, default=200, help="jobs per second of the open loop")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of: micro tcp http parked scrape bulk-tcp bulk-http; open and syscalls go with tcp and http")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of: micro tcp http parked scrape beside bulk-tcp bulk-http; open and syscalls go with tcp and http")
     parser.add_argument("--against-itself", action="store_true", help="HAProxy on both sides: every ratio should be 1, what it is not is noise")
     parser.add_argument("--before", type=pathlib.Path, metavar="DIRECTORY", help="executables of another build of Leasehold, measured in the same rounds as rows of their own")
     parser.add_argument("--no-pin", action="store_true", help="let the scheduler place everything")
@@ -156,6 +157,15 @@ class Run:
             taken = self.alternate(runners, self.arguments.rounds, lambda one: rounds.bulk(one, nginx, times, backends.BIG_FILE_BYTES))
             report.bulk_table(self.printer, self.keep("bulk", name.removeprefix("bulk-"), taken))
 
+    def beside(self, title: str, settings: list[Setting]) -> None:
+        tunnels, rate, seconds, nginx = 24, 50, self.arguments.seconds, rounds.nginx_pids(self.nginx.process.pid)
+        with ExitStack() as stack:
+            runners = self.start(stack, settings_for(self.arguments, settings), self.workers)
+            for name, amount in (("the same bytes", 1 << 29), ("all that goes", 0)):
+                self.printer.heading(f"{title} · {tunnels} tunnels, {name}, {rate} jobs/s · {self.arguments.rounds} × {seconds:g} s")
+                taken = self.alternate(runners, self.arguments.rounds, lambda one: rounds.beside_bulk(one, nginx, tunnels, amount, rate, seconds))
+                report.beside_table(self.printer, self.keep("beside", name, taken))
+
     def parked(self, title: str, settings: list[Setting]) -> None:
         few, many = 500, 3500
         self.printer.heading(f"{title} · slope from {few} to {many}")
@@ -199,6 +209,8 @@ class Run:
             self.parked(*PARKED)
         if self.wants("scrape"):
             self.scrape()
+        if self.wants("beside"):
+            self.beside(*BESIDE)
         for name, (title, settings) in BULK.items():
             if self.wants(name):
                 self.bulk(name, title, settings)

@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 
-from bench import BULK, PARKED, SCENARIOS
+from bench import BESIDE, BULK, PARKED, SCENARIOS
 from harness import report
 
 
@@ -45,6 +45,9 @@ def main() -> None:
     if "parked" in results:
         printer.heading(PARKED[0])
         report.parked_table(printer, results["parked"])
+    for name, summaries in results.get("beside", {}).items():
+        printer.heading(f"{BESIDE[0]} · {name}")
+        report.beside_table(printer, summaries)
     for name, (title, _) in BULK.items():
         key = name.removeprefix("bulk-")
         if key in results.get("bulk", {}):

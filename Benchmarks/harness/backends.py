@@ -24,7 +24,7 @@ http {{
     client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
     keepalive_timeout 600s; keepalive_requests 100000000;
-    tcp_nodelay on; sendfile on; sendfile_max_chunk 2m;
+    tcp_nodelay on; sendfile on; sendfile_max_chunk 256k;
     server {{
         {listens}
         location = /big {{ default_type application/octet-stream; alias {big}; }}

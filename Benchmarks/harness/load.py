@@ -52,6 +52,24 @@ def open_loop(address: tuple[str, int], rate: float, seconds: float, one_job_per
     return json.loads(done.stdout)
 
 
+def beside_bulk(address: tuple[str, int], tunnels: int, bytes_per_second: float, rate: float, seconds: float) -> dict:
+    """Short jobs at fixed instants while `tunnels` connections carry bulk; 0 bytes per second: all that goes through them."""
+    argv = [sys.executable, str(pathlib.Path(__file__).with_name("eater.py")), address[0], str(address[1]), str(tunnels), str(seconds + 2),
+            str(bytes_per_second)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as eater:
+        try:
+            if eater.stdout.readline().strip() != "flowing":
+                raise Failed(f"bulk beside short jobs: {eater.stderr.read().strip()}")
+            result = open_loop(address, rate, seconds, True)
+            out, errors = eater.communicate(timeout=seconds + 30)
+        except BaseException:
+            eater.kill()
+            raise
+    if eater.returncode != 0:
+        raise Failed(f"bulk beside short jobs: {errors.strip()}")
+    return result | {"gib_per_second": int(out) / (seconds + 2) / (1 << 30)}
+
+
 class Crowd:
     """Callers that sent a 400-byte head and wait for an answer that does not come."""
 

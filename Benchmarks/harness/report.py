@@ -93,6 +93,16 @@ def bulk_table(printer: Printer, summaries: dict[str, dict]) -> None:
     printer.table(["", "GiB/s", "", "CPU s/GiB", "", "user", "system"], rows)
 
 
+def beside_table(printer: Printer, summaries: dict[str, dict]) -> None:
+    base = next(iter(summaries.values()))
+    rows = [
+        [name, figure(one["p50_ms"]), ratio(one["p50_ms"], base["p50_ms"]), figure(one["p99_ms"]), ratio(one["p99_ms"], base["p99_ms"]),
+         figure(one["gib_per_second"], 2), figure(one["errors"], 0)]
+        for name, one in summaries.items()
+    ]
+    printer.table(["", "p50 ms", "", "p99 ms", "", "bulk GiB/s", "errors"], rows)
+
+
 def parked_table(printer: Printer, results: dict[str, dict]) -> None:
     base = next(iter(results.values()))
     rows = [

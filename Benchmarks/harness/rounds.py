@@ -119,6 +119,11 @@ def _settled(contender: Contender) -> dict[str, dict]:
     return wait_for(f"{contender.name} to settle", agree, 30)
 
 
+def beside_bulk(contender: Contender, nginx: list[int], tunnels: int, bytes_per_second: float, rate: float, seconds: float) -> dict:
+    """What short jobs wait for while others move bulk."""
+    return measured(contender, nginx, lambda: load.beside_bulk(contender.address, tunnels, bytes_per_second, rate, seconds))
+
+
 def bulk(contender: Contender, nginx: list[int], times: int, length: int) -> dict:
     """Throughput and CPU per GiB through one lease."""
     def work() -> dict:

@@ -84,7 +84,7 @@ extension DispatchLoop {
             guard bodyIsHere(worker.pointee.caller) else { return true }
             takeHead(worker.pointee.caller)
         }
-        allowance = Self.bytesPerTurn
+        allowance = share
         switch worker.pointee.up.mode {
         case .done, .open: return true
         case .counted:

@@ -193,7 +193,7 @@ extension DispatchLoop {
             return
         }
         consume(slot)
-        allowance = Self.bytesPerTurn
+        allowance = share
         let step: RelayStep
         switch worker.pointee.down.mode {
         case .done: step = .spent

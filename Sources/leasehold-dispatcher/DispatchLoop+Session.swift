@@ -54,7 +54,7 @@ extension DispatchLoop {
         let moved = worker.pointee.up.moved &+ worker.pointee.down.moved
         if worker.pointee.up.mode == .open {
             if worker.pointee.up.moved > 0 && caller.pointee.socket.readable && !worker.pointee.socket.finned { setNoDelay(slot) }
-            allowance = Self.bytesPerTurn
+            allowance = share
             switch move(&worker.pointee.up, .max, from: caller.pointee.descriptor.raw, &caller.pointee.socket,
                 to: worker.pointee.descriptor.raw, &worker.pointee.socket) {
             case .waiting, .spent: break
@@ -67,7 +67,7 @@ extension DispatchLoop {
             worker.pointee.sentBytes = worker.pointee.up.moved
         }
         if worker.pointee.down.mode == .open {
-            allowance = Self.bytesPerTurn
+            allowance = share
             switch move(&worker.pointee.down, .max, from: worker.pointee.descriptor.raw, &worker.pointee.socket,
                 to: caller.pointee.descriptor.raw, &caller.pointee.socket) {
             case .waiting, .spent: break
@@ -160,9 +160,9 @@ extension DispatchLoop {
 
     // MARK: Moving bytes
 
-    /// What one direction of a session may move before others get their turn, in bytes: a full pipe, so that bulk still goes by the
-    /// pipe. With 24 sessions that never pause, a short job beside them waits for 6 MiB and not for 96.
-    static let bytesPerTurn = 256 * 1024
+    /// What one direction of a session may move before others get their turn, in bytes: a full pipe, so that bulk goes by the pipe. Where
+    /// many sessions never pause, all of them together move about 2 MiB in a turn: that is what a short job beside them waits for.
+    var share: Int { min(256 * 1024, max(32 * 1024, 2 * 1024 * 1024 / max(1, sharers))) }
     /// What a step costs at least, however few bytes it moves.
     static let leastStep = 4 * 1024
 
@@ -187,7 +187,7 @@ extension DispatchLoop {
             if relay.isBulk {
                 guard relay.pipe != nil || takePipe(&relay) else { return .starved }
                 let count = lh_splice(
-                    source, relay.pipe!.write, Int(min(left, 1 << 20)), LH_SPLICE_MOVE_NONBLOCK)
+                    source, relay.pipe!.write, Int(min(left, UInt64(allowance))), LH_SPLICE_MOVE_NONBLOCK)
                 if count == 0 { return from.atEnd }
                 if count == Int(-EAGAIN) {
                     from.readable = false

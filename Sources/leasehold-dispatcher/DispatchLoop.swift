@@ -71,6 +71,8 @@ final class DispatchLoop {
     var onAdopted: () -> Void = {}
     /// Sessions that gave way to others in the middle of bulk, each once.
     var yielded: [(slot: Int32, generation: UInt32)] = []
+    /// How many sessions had yielded when the last turn ended.
+    var sharers = 0
     /// What the direction that is being moved may still move in this turn, in bytes.
     var allowance = 0
     var due: [Int] = []
@@ -243,6 +245,7 @@ final class DispatchLoop {
         again.removeFirst(i)
         let resumed = yielded
         yielded.removeAll(keepingCapacity: true)
+        sharers = resumed.count
         for entry in resumed where workers[entry.slot].pointee.generation == entry.generation {
             workers[entry.slot].pointee.hasYielded = false
             pump(entry.slot)
