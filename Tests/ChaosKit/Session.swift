@@ -84,6 +84,7 @@ final class Session: Party {
 
     private func ask() {
         guard let side else { return }
+        side.lookBack()
         askedAt = crowd.arena.now
         begunAt = 0
         isAnswered = false

@@ -150,6 +150,13 @@ final class Side {
         }
     }
 
+    /// Whoever asks for the next answer has not looked away from it: what it looked away from is over.
+    func lookBack() {
+        guard isPaused else { return }
+        resume()
+        update()
+    }
+
     private func resume() {
         isPaused = false
         reading?.reader(isReading: true, at: arena.now)
