@@ -31,12 +31,14 @@ import Testing
         return all
     }
 
-    /// Those whose descriptor was closed, or is another's by now.
-    private func stale(_ daemon: Daemon) throws -> [Registration] {
-        try registrations(of: daemon).filter { registration in
+    /// Those that were still there after their descriptor was seen to be closed, or another's: looked up again, because a connection that
+    /// ends between the two readings, a question of the state edge say, is no fault.
+    private func stale(_ daemon: Daemon) throws -> Set<Registration> {
+        let closed = try registrations(of: daemon).filter { registration in
             var now = stat()
             return stat("/proc/\(daemon.pid)/fd/\(registration.descriptor)", &now) != 0 || UInt64(now.st_ino) != registration.inode
         }
+        return try Set(closed).intersection(registrations(of: daemon))
     }
 
     /// While a duplicate lives a registration outlives the close, goes on firing, and can be removed by nobody any more.
