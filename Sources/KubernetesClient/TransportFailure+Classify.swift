@@ -17,7 +17,9 @@ extension TransportFailure {
         case let error as NIOConnectionError: self.init(error, server)
         case let error as IOError: self.init(errno: error.errnoCode, place)
         case let error as HTTPClientError: self.init(error, server)
-        case is ChannelError: self.init(.unreachable, "\(place) does not answer: no connection within \(Self.connectSeconds) s")
+        case ChannelError.connectTimeout: self.init(.unreachable, "\(place) does not answer: no connection within \(Self.connectSeconds) s")
+        // The connection ended in this moment.
+        case is ChannelError: self.init(.connectionLost, "\(place) closed the connection under the request")
         case let error as NIOSSLError: self.init(error, server)
         case let error as NIOSSLExtraError:
             self.init(.tls, "\(place): \(error == .failedToValidateHostname ? "the server's certificate is not for its name" : error.description.oneLine)")
@@ -61,6 +63,8 @@ extension TransportFailure {
         case .tlsHandshakeTimeout: self.init(.timeout, "\(place) accepts connections and does not answer in TLS")
         case .readTimeout, .deadlineExceeded, .writeTimeout: self.init(.timeout, "\(place) is silent")
         case .remoteConnectionClosed: self.init(.connectionLost, "\(place) closed the connection before its answer was complete")
+        // Nobody here has cancelled when this is read: the library says so of a request for an HTTP/2 connection that is closing.
+        case .cancelled: self.init(.connectionLost, "\(place) closed the connection under the request")
         default: self.init(.other, "\(place): \(error.description.oneLine)")  // open: the library's, and no enum
         }
     }
