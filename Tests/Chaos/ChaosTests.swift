@@ -23,6 +23,22 @@ import Testing
 
     // MARK: The harness itself
 
+    /// Who waits through two deaths of its dispatcher may lose a grant at each, and see those go first that were granted in the same moment.
+    @Test(arguments: 1...3) func eachBlowMayCostACallerOneGrant(_ blows: Int) throws {
+        func token(_ counter: Int) throws -> Token { try #require(Token(inHead: "Leasehold-Lease: pool/1.\(counter)\r\n")) }
+        let second: Int64 = 2_000_000_000
+        var order = OrderBook()
+        order.countsFrom = 0
+        for blow in 1...blows {
+            order.dispatcherWent(at: Int64(2 * blow) * second)
+            order.dispatcherCame(at: Int64(2 * blow + 1) * second)
+        }
+        for later in 1...6 { order.served(later, askedAt: 3 * second / 2, try token(later), at: 8 * second) }
+        order.served(0, askedAt: second, try token(7), at: 9 * second)
+        #expect(order.overtakenInBlow == 1 && order.overtaken == 0 && order.most == 6)
+        #expect(order.mostPerBlow.count == 6 / blows && order.mostPerBlow.detail.contains("6 before it"))
+    }
+
     /// One byte of one session, of many millions, is other than it was sent.
     @Test func oneWrongByteIsSeen() async throws {
         var run = Run(seed: 7, blows: 0)

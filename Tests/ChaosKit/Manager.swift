@@ -173,9 +173,11 @@ final class Manager: Supervisor, @unchecked Sendable {
             _ = poll(&waits, nfds_t(waits.count), 20)
             if let dispatcher = all.first(where: { $0.process == .dispatcher }), dispatcher.pidfd >= 0 { processorWaits.look(dispatcher.state.pid) }
             for (index, unit) in all.enumerated() {
-                if waits[1 + 2 * index].revents != 0 { hear(unit) }
+                // Whatever poll said: this thread may have stood still since, and nobody is late whose beat has come.
+                let heardAt = monotonicNow()
+                if unit.pidfd >= 0 { hear(unit) }
                 if waits[2 + 2 * index].revents != 0 { ended(unit) }
-                check(unit.process)
+                check(unit.process, heardAt: heardAt)
             }
         }
         for unit in units.withLock({ $0 }).values where unit.pidfd >= 0 {
@@ -227,7 +229,8 @@ final class Manager: Supervisor, @unchecked Sendable {
         onEnd(unit.process)
     }
 
-    private func check(_ process: Fleet.Process) {
+    /// - Parameter heardAt: every beat before this time was heard.
+    private func check(_ process: Fleet.Process, heardAt: Int64) {
         let now = monotonicNow()
         var starts = false
         units.withLock { all in
@@ -237,7 +240,7 @@ final class Manager: Supervisor, @unchecked Sendable {
             } else if unit.killAt <= now {
                 all[process]?.killAt = .max
                 _ = lh_pidfd_signal(unit.pidfd, SIGKILL)
-            } else if unit.state.isReady, unit.killAt == .max, now - unit.lastBeat > Self.watchdog {
+            } else if unit.state.isReady, unit.killAt == .max, heardAt - unit.lastBeat > Self.watchdog {
                 // One that was killed can take seconds to end on a busy machine: its other threads still give back memory.
                 if !unit.state.isStopped, !expectedEnds.withLock({ $0.contains(unit.state.pid) }) {
                     surprises.withLock { $0.append("\(process.rawValue), start \(unit.state.starts): the watchdog struck") }

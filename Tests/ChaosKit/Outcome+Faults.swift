@@ -15,7 +15,11 @@ extension Run.Outcome {
         zero(localViolations.count, "second concurrent jobs at local workers", localViolations)
         zero(order.tokensTwice, "leases granted twice")
         zero(order.overtaken, "parked callers saw a later one go first", order.details)
-        if order.most > scarce { out.append("seed \(seed): \(order.most) later callers went before one: more than grants can be on their way") }
+        if order.mostPerBlow.count > scarce {
+            out.append(
+                "seed \(seed): \(order.mostPerBlow.count) later callers went before one for each blow at its dispatcher: more than \(scarce) "
+                    + "grants cannot be on their way\n    \(order.mostPerBlow.detail)")
+        }
         zero(surprises.count, "ends that nobody had asked for", surprises)
         zero(leftovers.count, "leftovers at the end", leftovers)
         if standing.live == 0 && standing.parked == 0 { out.append("seed \(seed): there was no load: \(standing)") }
