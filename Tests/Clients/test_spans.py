@@ -89,15 +89,17 @@ class OnlyWhatCallersKeep(unittest.TestCase):
         self.assertEqual((job.resource["service.name"], job.scope[0], job.status), ("leasehold", "leasehold", 0))
 
     def test_the_time_that_a_caller_was_held_is_a_span(self):
-        first = threading.Thread(target=self.caller.call, args=("/?ms=500",))
+        first = threading.Thread(target=self.caller.call, args=("/?ms=1500",))
         first.start()
         self.station.until("it is served", lambda: self.station.metric('leasehold_demand{pool="browsers"}') == 1)
         trace, _, text = fresh()
+        began = time.monotonic()
         self.assertEqual(self.caller.call("/?ms=1", {"traceparent": text})[0], 200)
+        took = time.monotonic() - began
         first.join()
         spans = self.collector.trace(trace, 5)
         self.assertGreater(spans["hold"].seconds, 0.1)
-        self.assertLess(spans["hold"].seconds, 0.6)
+        self.assertLess(spans["hold"].seconds, took)
 
     def test_a_trace_that_its_caller_does_not_keep_passes_as_it_came_and_no_trace_stays_none(self):
         trace, _, text = fresh("00")
@@ -111,7 +113,7 @@ class OnlyWhatCallersKeep(unittest.TestCase):
         self.assertEqual([s for s in self.collector.spans if s.trace == trace], [])
 
     def test_a_job_that_fails_is_told_whatever_its_caller_keeps(self):
-        first = threading.Thread(target=self.caller.call, args=("/?ms=500",))
+        first = threading.Thread(target=self.caller.call, args=("/?ms=1500",))
         first.start()
         self.station.until("it is served", lambda: self.station.metric('leasehold_demand{pool="browsers"}') == 1)
         trace, parent, text = fresh("00")
