@@ -17,9 +17,9 @@ extension TransportFailure {
         case let error as NIOConnectionError: self.init(error, server)
         case let error as IOError: self.init(errno: error.errnoCode, place)
         case let error as HTTPClientError: self.init(error, server)
-        case ChannelError.connectTimeout: self.init(.unreachable, "\(place) does not answer: no connection within \(Self.connectSeconds) s")
+        case ChannelError.connectTimeout: self.init(noConnection: place)
         // The connection ended in this moment.
-        case is ChannelError: self.init(.connectionLost, "\(place) closed the connection under the request")
+        case is ChannelError: self.init(endedUnderARequest: place)
         case let error as NIOSSLError: self.init(error, server)
         case let error as NIOSSLExtraError:
             self.init(.tls, "\(place): \(error == .failedToValidateHostname ? "the server's certificate is not for its name" : error.description.oneLine)")
@@ -30,7 +30,14 @@ extension TransportFailure {
         }
     }
 
-    private static let connectSeconds = HTTPConnections.connectTimeout.nanoseconds / 1_000_000_000
+    // The client's two layers say the same thing each in its own words.
+
+    private init(noConnection place: String) {
+        let seconds = HTTPConnections.connectTimeout.nanoseconds / 1_000_000_000
+        self.init(.unreachable, "\(place) does not answer: no connection within \(seconds) s")
+    }
+
+    private init(endedUnderARequest place: String) { self.init(.connectionLost, "\(place) closed the connection under the request") }
 
     private init(errno: Int32, _ place: String) {
         let text = String(cString: strerror(errno))
@@ -58,13 +65,12 @@ extension TransportFailure {
     private init(_ error: HTTPClientError, _ server: ServerAddress) {
         let place = server.authority
         switch error {
-        case .connectTimeout, .getConnectionFromPoolTimeout:
-            self.init(.unreachable, "\(place) does not answer: no connection within \(Self.connectSeconds) s")
+        case .connectTimeout, .getConnectionFromPoolTimeout: self.init(noConnection: place)
         case .tlsHandshakeTimeout: self.init(.timeout, "\(place) accepts connections and does not answer in TLS")
         case .readTimeout, .deadlineExceeded, .writeTimeout: self.init(.timeout, "\(place) is silent")
         case .remoteConnectionClosed: self.init(.connectionLost, "\(place) closed the connection before its answer was complete")
         // Nobody here has cancelled when this is read: the library says so of a request for an HTTP/2 connection that is closing.
-        case .cancelled: self.init(.connectionLost, "\(place) closed the connection under the request")
+        case .cancelled: self.init(endedUnderARequest: place)
         default: self.init(.other, "\(place): \(error.description.oneLine)")  // open: the library's, and no enum
         }
     }

@@ -26,7 +26,7 @@ import Testing
     /// Who waits through two deaths of its dispatcher may lose a grant at each, and see those go first that were granted in the same moment.
     @Test(arguments: 1...3) func eachBlowMayCostACallerOneGrant(_ blows: Int) throws {
         func token(_ counter: Int) throws -> Token { try #require(Token(inHead: "Leasehold-Lease: pool/1.\(counter)\r\n")) }
-        let second: Int64 = 2_000_000_000
+        let second: Int64 = 1_000_000_000
         var order = OrderBook()
         order.countsFrom = 0
         for blow in 1...blows {

@@ -209,8 +209,8 @@ final class Manager: Supervisor, @unchecked Sendable {
         }
     }
 
+    /// Its last words were heard: poll had said that it was over before they were read.
     private func ended(_ unit: Unit) {
-        hear(unit)
         var status: Int32 = 0
         guard waitpid(unit.state.pid, &status, WNOHANG) == unit.state.pid else { return }
         if expectedEnds.withLock({ $0.remove(unit.state.pid) }) == nil {

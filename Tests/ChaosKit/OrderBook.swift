@@ -50,8 +50,8 @@ struct OrderBook {
     /// asks on a connection that was accepted.
     var countsFrom: Int64 = .max
 
-    /// What a dispatcher that is up may take to read a request, on a machine that is busy with other things too.
-    private static let margin: Int64 = 500_000_000
+    /// What a dispatcher that is up may take to read a request.
+    private static let margin: Int64 = 150_000_000
 
     mutating func dispatcherWent(at now: Int64) {
         blows.append(now)

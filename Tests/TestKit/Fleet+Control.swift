@@ -4,6 +4,9 @@ import Model
 import Wire
 
 /// What the processes answer when they are asked, and waiting for it.
+///
+/// The rows name the fields of the JSON once more, as a user's script does, and not by ServiceKit's reports: a field that is renamed there
+/// fails here.
 extension Fleet {
     public func ask(_ process: Process, _ request: ControlRequest) throws -> ControlAnswer {
         guard let answer = try ControlCall.call("\(runtimeDirectory)/control/\(process.rawValue).sock", request) else {
