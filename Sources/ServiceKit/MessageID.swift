@@ -46,6 +46,7 @@ public enum MessageID {
     public static let upkeepFailed = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1159"
     public static let configurationWrong = "6f0e4b0c1d4c4a7b9a51c0ad0b6a115a"
     public static let escrowFull = "6f0e4b0c1d4c4a7b9a51c0ad0b6a115b"
+    public static let handOverIncomplete = "6f0e4b0c1d4c4a7b9a51c0ad0b6a115c"
     public static let backingAway = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1160"
     public static let backingBack = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1161"
     public static let backingRefuses = "6f0e4b0c1d4c4a7b9a51c0ad0b6a1162"

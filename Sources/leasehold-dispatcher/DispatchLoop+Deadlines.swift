@@ -1,7 +1,10 @@
 import CLinux
 import DispatcherCore
 import Linux
+import Logging
 import Model
+import ServiceKit
+import Systemd
 
 extension DispatchLoop {
     func setDeadline(caller slot: Int32, _ kind: CallerDeadline, _ wait: Duration) {
@@ -136,7 +139,7 @@ extension DispatchLoop {
     /// Stops accepting; callers wait in the backlog for the successor. Everything else goes on until the pool-keeper has been told all.
     func beginHandOver() {
         guard handOverDeadline == .never else { return }
-        handOverDeadline = now + .seconds(5)
+        handOverDeadline = now + Self.mostHandOver
         handOverTimer?.deadline = handOverDeadline.nanoseconds
         for index in listenerDescriptors.indices where !pausedListeners.contains(UInt16(index)) {
             loop.remove(listenerDescriptors[index])
@@ -152,14 +155,29 @@ extension DispatchLoop {
         loop.wakeUp()
     }
 
+    /// Longer than a pool-keeper that stands still may live (its unit's WatchdogSec and TimeoutAbortSec), and the start of the next.
+    private static var mostHandOver: Duration { .seconds(10) }
+
     /// Behind the turn's packets: done once the kernel has them all. A pool-keeper that is away is waited for, since without it everything
     /// would be lost.
     func handOverWhenTold() {
-        let isTold = isLinkOpen && keeper?.link?.isDelivered ?? false && beginnings.isEmpty
+        let isTold = hasToldAll
         guard isTold || now >= handOverDeadline else { return }
         handOverDeadline = .never
+        if !isTold {
+            logger.error(
+                "The pool-keeper did not take everything over: what it has not is cut",
+                metadata: [LogKey.messageID: "\(MessageID.handOverIncomplete)", "waited": "\(Self.mostHandOver)"])
+        }
         tellLeftOut()
         onDrained()
+    }
+
+    /// The pool-keeper's end is asked for last: one that has just died took with it what the kernel had taken for it, and its end is read
+    /// only behind its last words.
+    private var hasToldAll: Bool {
+        guard isLinkOpen, beginnings.isEmpty, let link = keeper?.link else { return false }
+        return link.isDelivered && !link.hasPeerHungUp
     }
 
     // MARK: Draining

@@ -153,4 +153,55 @@ import Testing
             #expect(worker.violations == 0 && worker.connections == 1)
         }
     }
+
+    /// Nobody is there to take anything: it is waited for within reason, and what is lost is said.
+    @Test func handingOverToNobodyIsSaid() throws {
+        try Seat.run(Setup.http()) { fleet, seat in
+            let gate = Gate()
+            let worker = try fleet.serveHTTP { request, _ in
+                try gate.wait()
+                return Reply.ok(request.target)
+            }
+            let running = try seat.call()
+            try running.get("/running")
+            try worker.wait("the job") { $0.running == 1 }
+            try fleet[.poolKeeper].kill()
+            let daemon = try fleet[.dispatcher]
+            daemon.signal(SIGUSR2)
+            #expect(try daemon.waitForExit() == .status(0))
+            #expect(daemon.output.contains("The pool-keeper did not take everything over"))
+            gate.open()
+            #expect(throws: (any Error).self) { try running.readResponse() }
+        }
+    }
+
+    /// What the pool-keeper had not read when it died it was not told, though the kernel had taken it: its end is behind its last words,
+    /// and here it comes with the signal.
+    @Test func whatADyingPoolKeeperHadNotReadIsNotHandedOver() throws {
+        try Seat.run(Setup.http()) { fleet, seat in
+            let gate = Gate()
+            let worker = try fleet.serveHTTP { request, _ in
+                if request.target == "/running" { try gate.wait() }
+                return Reply.ok(request.target)
+            }
+            let (running, late) = (try seat.call(), try seat.call())
+            try running.get("/running")
+            try worker.wait("the job") { $0.running == 1 }
+            let daemon = try fleet[.dispatcher]
+            try fleet[.poolKeeper].signal(SIGSTOP)
+            try late.get("/late")
+            try daemon.wait("both callers") { try fleet.counter("waiting") == 1 }
+            daemon.signal(SIGSTOP)
+            try fleet[.poolKeeper].kill()
+            daemon.signal(SIGUSR2)
+            daemon.signal(SIGCONT)
+            try fleet.launch(.poolKeeper)
+            #expect(try daemon.waitForExit() == .status(0))
+            try seat.sit()
+            gate.open()
+            #expect(try running.readResponse().text == "/running")
+            #expect(try late.readResponse().text == "/late")
+            #expect(worker.violations == 0)
+        }
+    }
 }

@@ -188,6 +188,13 @@ static inline long lh_has_error(int fd) {
     return r <= 0 ? r : (one.revents & POLLERR) != 0;
 }
 
+/// 1 when the other end of a Unix-domain connection is closed, whatever of it is still to be read: POLLHUP (unix_poll in the kernel's af_unix.c).
+static inline long lh_has_hung_up(int fd) {
+    struct pollfd one = {fd, 0, 0};
+    long r = LH_RESULT(poll(&one, 1, 0));
+    return r <= 0 ? r : (one.revents & POLLHUP) != 0;
+}
+
 static inline long lh_set_option(int fd, int level, int name, int value) {
     return LH_RESULT(setsockopt(fd, level, name, &value, sizeof value));
 }

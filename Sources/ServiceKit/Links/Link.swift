@@ -168,6 +168,9 @@ public final class Link {
     /// Whether the kernel has everything that was appended: sendmsg(2) has returned.
     public var isDelivered: Bool { writer.isEmpty && waitingHead == waiting.count }
 
+    /// Whether the peer has closed its end, also while this side has not read so far: what the kernel took last went down with it. One system call.
+    public var hasPeerHungUp: Bool { !descriptor.isOpen || lh_has_hung_up(descriptor.raw) != 0 }
+
     /// Whether packets of earlier turns are still here.
     public var isBacklogged: Bool { waitingHead < waiting.count }
 
