@@ -47,6 +47,6 @@ public struct StreamPosition: Hashable, Sendable {
         taken = raw.received &- UInt64(max(0, raw.unread))
         given = raw.acked &+ UInt64(max(0, raw.unsent))
         unread = raw.unread
-        hasError = lh_has_error(descriptor) > 0
+        hasError = lh_poll_now(descriptor) & POLLERR != 0
     }
 }

@@ -293,7 +293,7 @@ final class Shell {
     private func unread(in seat: String, but heir: InstanceID) -> InstanceID? {
         for (instance, life) in lives where life.seat == seat && instance != heir {
             // Its end may be in the same turn's events as the hello.
-            if !life.hasDied, life.pidfd >= 0, lh_pidfd_ended(life.pidfd) != 0 { died(instance) }
+            if !life.hasDied, life.pidfd >= 0, lh_poll_now(life.pidfd) & POLLIN != 0 { died(instance) }
             if lives[instance]?.hasDied ?? false { return instance }
         }
         return nil

@@ -43,6 +43,7 @@ struct Chaos: ParsableCommand {
             let outcome = try run.go()
             outcomes.append(outcome)
             print("seed \(run.seed): \(outcome.faults.isEmpty ? "nothing lost" : outcome.faults.joined(separator: "\n"))")
+            for line in outcome.slow { print("  slow: \(line)") }
             fflush(nil)
             // What there is so far, in case that somebody ends this.
             if let json { try Data(Report(outcomes).json.utf8).write(to: URL(fileURLWithPath: json)) }

@@ -36,6 +36,7 @@ final class Manager: Supervisor, @unchecked Sendable {
     private let surprises = Mutex<[String]>([])
     private let limits: [Fleet.Process: String]
     let processorWaits = ProcessorWaits()
+    let timeline = Timeline()
 
     /// Opens every socket: the edges in the runtime directory, and `listeners` on ports of 127.0.0.1. `limits` are `ulimit` commands.
     init(_ fleet: Fleet, listeners: [String], limits: [Fleet.Process: String] = [:]) throws {
@@ -125,6 +126,7 @@ final class Manager: Supervisor, @unchecked Sendable {
                 all[process]?.lastBeat = now
             }
             if number != SIGSTOP && number != SIGCONT { expected(process, in: &all) }
+            timeline.note(process, "signal \(number)")
             _ = lh_pidfd_signal(unit.pidfd, number)
             return now
         }
@@ -160,6 +162,7 @@ final class Manager: Supervisor, @unchecked Sendable {
         unit.startAt = .max
         let made = unit
         units.withLock { $0[process] = made }
+        timeline.note(process, "started")
     }
 
     private func run() {
@@ -205,7 +208,9 @@ final class Manager: Supervisor, @unchecked Sendable {
                 all[unit.process]?.lastBeat = now
                 becameReady = true
             }
-            if becameReady { onReady(unit.process) }
+            guard becameReady else { continue }
+            timeline.note(unit.process, "ready")
+            onReady(unit.process)
         }
     }
 
@@ -226,6 +231,7 @@ final class Manager: Supervisor, @unchecked Sendable {
             all[unit.process]?.state.isReady = false
             all[unit.process]?.startAt = monotonicNow()
         }
+        timeline.note(unit.process, "ended")
         onEnd(unit.process)
     }
 

@@ -46,6 +46,8 @@ package struct Run: Sendable {
         var localViolations: [String]
         /// What was left when everybody had gone.
         var leftovers: [String]
+        /// Blows with long pauses, and what they were spent on.
+        package var slow: [String]
         var seconds: Double
         /// Workers of the pool that callers wait for.
         var scarce: Int
@@ -117,6 +119,7 @@ package struct Run: Sendable {
             seed: seed, tally: tally, order: order, counters: director.counters, standing: standing, single: both == 0 ? tally : single,
             surprises: manager.unexpected, longestRecovery: director.longestRecovery, longestTurn: longest, longTurns: long,
             localViolations: local.split(separator: "\n").map(String.init), leftovers: leftovers,
+            slow: manager.timeline.slow(single.blows, over: 500_000_000),
             seconds: Double(monotonicNow() - began) / 1e9, scarce: crowd.workplaces.count { $0.pool == "scarce" })
     }
 

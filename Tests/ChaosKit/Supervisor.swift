@@ -23,6 +23,7 @@ protocol Supervisor: AnyObject, Sendable {
     /// Ends and restarts that nobody here had asked for.
     var unexpected: [String] { get }
     var processorWaits: ProcessorWaits { get }
+    var timeline: Timeline { get }
 
     func start() throws
     func stop() throws

@@ -11,6 +11,7 @@ final class Systemd: Supervisor, @unchecked Sendable {
 
     let fleet: Fleet
     let processorWaits = ProcessorWaits()
+    let timeline = Timeline()
     var onReady: @Sendable (Fleet.Process) -> Void = { _ in }
     private let states = Mutex<[Fleet.Process: ProcessState]>([:])
     /// From when until when systemctl was at it; an end in the future while it is. The process that it met started before that end.
@@ -70,6 +71,7 @@ final class Systemd: Supervisor, @unchecked Sendable {
 
     func signal(_ process: Fleet.Process, _ number: Int32) -> Int64 {
         let now = monotonicNow()
+        timeline.note(process, "signal \(number)")
         states.withLock { all in
             if number == SIGSTOP || number == SIGCONT { all[process]?.isStopped = number == SIGSTOP }
             if number == SIGKILL {
@@ -121,7 +123,10 @@ final class Systemd: Supervisor, @unchecked Sendable {
             }
             if process == .dispatcher, pid != 0 { processorWaits.look(pid) }
         }
-        for process in ready { onReady(process) }
+        for process in ready {
+            timeline.note(process, "ready")
+            onReady(process)
+        }
     }
 
     /// Whether a strike of ours can have ended the process before this one, also one that lived between two looks.

@@ -181,18 +181,12 @@ static inline long lh_socket_error(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &n) < 0 ? -(long)errno : -(long)e;
 }
 
-/// 1 when the socket has a failure that nobody has read: POLLERR, which unlike SO_ERROR leaves it there.
-static inline long lh_has_error(int fd) {
-    struct pollfd one = {fd, 0, 0};
-    long r = LH_RESULT(poll(&one, 1, 0));
-    return r <= 0 ? r : (one.revents & POLLERR) != 0;
-}
-
-/// 1 when the other end of a Unix-domain connection is closed, whatever of it is still to be read: POLLHUP (unix_poll in the kernel's af_unix.c).
-static inline long lh_has_hung_up(int fd) {
-    struct pollfd one = {fd, 0, 0};
-    long r = LH_RESULT(poll(&one, 1, 0));
-    return r <= 0 ? r : (one.revents & POLLHUP) != 0;
+/// What poll(2) says now, of POLLIN, POLLERR and POLLHUP: nothing is taken, where SO_ERROR takes the failure away.
+/// A Unix-domain connection has POLLHUP from the other end's close on, whatever of it is still to be read; a pidfd has POLLIN from its
+/// process's end on, reaped or not (pidfd_open(2)).
+static inline int lh_poll_now(int fd) {
+    struct pollfd one = {fd, POLLIN, 0};
+    return poll(&one, 1, 0) > 0 ? one.revents : 0;
 }
 
 static inline long lh_set_option(int fd, int level, int name, int value) {
@@ -294,12 +288,6 @@ static inline long lh_pidfd_open(int pid) { return LH_RESULT(syscall(SYS_pidfd_o
 
 /// A pidfd of the peer: SO_PEERPIDFD (Linux 6.5), else pidfd_open of SO_PEERCRED's pid.
 long lh_peer_pidfd(int fd);
-
-/// Whether the process of a pidfd has ended, reaped or not (pidfd_open(2): readable from then on).
-static inline int lh_pidfd_ended(int pidfd) {
-    struct pollfd p = {pidfd, POLLIN, 0};
-    return poll(&p, 1, 0) > 0;
-}
 
 static inline long lh_pidfd_signal(int pidfd, int signal) { return LH_RESULT(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0)); }
 

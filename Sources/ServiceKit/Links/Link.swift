@@ -169,7 +169,7 @@ public final class Link {
     public var isDelivered: Bool { writer.isEmpty && waitingHead == waiting.count }
 
     /// Whether the peer has closed its end, also while this side has not read so far: what the kernel took last went down with it. One system call.
-    public var hasPeerHungUp: Bool { !descriptor.isOpen || lh_has_hung_up(descriptor.raw) != 0 }
+    public var hasPeerHungUp: Bool { !descriptor.isOpen || lh_poll_now(descriptor.raw) & POLLHUP != 0 }
 
     /// Whether packets of earlier turns are still here.
     public var isBacklogged: Bool { waitingHead < waiting.count }
