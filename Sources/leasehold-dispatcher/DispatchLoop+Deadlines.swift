@@ -159,18 +159,19 @@ extension DispatchLoop {
     private static var mostHandOver: Duration { .seconds(10) }
 
     /// Behind the turn's packets: done once the kernel has them all. A pool-keeper that is away is waited for, since without it everything
-    /// would be lost.
+    /// would be lost; also by a loop that had told everything, as long as another has not.
     func handOverWhenTold() {
         let isTold = hasToldAll
-        guard isTold || now >= handOverDeadline else { return }
-        handOverDeadline = .never
-        if !isTold {
+        let isOver = isTold || now >= handOverDeadline
+        guard isOver != isHandedOver else { return }
+        isHandedOver = isOver
+        if isOver && !isTold {
             logger.error(
                 "The pool-keeper did not take everything over: what it has not is cut",
                 metadata: [LogKey.messageID: "\(MessageID.handOverIncomplete)", "waited": "\(Self.mostHandOver)"])
         }
-        tellLeftOut()
-        onDrained()
+        if isOver { tellLeftOut() }
+        onHandedOver(isOver)
     }
 
     /// The pool-keeper's end is asked for last: one that has just died took with it what the kernel had taken for it, and its end is read
@@ -189,6 +190,8 @@ extension DispatchLoop {
         if handOverDeadline != .never {
             // Nobody is to take over after all: who comes is answered.
             handOverDeadline = .never
+            isHandedOver = false
+            onHandedOver(false)
             resumeAccepting()
         }
         for slot in 0..<callers.capacity where callers[slot].pointee.state == .idle && !callers[slot].pointee.socket.readable {

@@ -82,7 +82,11 @@ final class DispatchLoop {
     /// A successor takes over as soon as the pool-keeper has everything, at the latest then.
     var handOverDeadline = Instant.never
     var handOverTimer: LoopTimer?
-    /// Called when a draining loop has nothing left, or a loop that hands over has told everything.
+    /// What `onHandedOver` said last.
+    var isHandedOver = false
+    /// Called with true when a loop that hands over has told everything, with false when that is so no more.
+    var onHandedOver: (Bool) -> Void = { _ in }
+    /// Called when a draining loop has nothing left.
     var onDrained: () -> Void = {}
     /// By listener index. Owned by the shell.
     var listenerDescriptors: [Int32] = []

@@ -16,7 +16,6 @@ final class Shell {
     private var mailboxes: [Mailbox] = []
     /// In the order of the configuration.
     private var listeners: [Listening] = []
-    private var drained = 0
     /// What other threads leave for the main one; made before there are any.
     private let mainbox: Mailbox
 
@@ -73,7 +72,8 @@ final class Shell {
             }
             onMain { self.loopAdopted(index) }
         }
-        dispatch.onDrained = { [unowned self] in onMain { self.loopDrained(index) } }
+        dispatch.onDrained = { [unowned self] in onMain { self.loopEnded(index) } }
+        dispatch.onHandedOver = { [unowned self] isOver in onMain { if isOver { self.loopEnded(index) } else { self.endedLoops.remove(index) } } }
         dispatch.connect(to: service.connect(.leasing, seat: index == 0 ? service.seat : "\(service.seat).\(index)", thread: index, outbox: outbox))
         loops.append(dispatch)
     }
@@ -110,11 +110,12 @@ final class Shell {
         }
     }
 
-    private var drainedLoops: Set<Int> = []
+    /// Those that have drained, or have told everything to the pool-keeper.
+    private var endedLoops: Set<Int> = []
 
-    private func loopDrained(_ index: Int) {
-        drainedLoops.insert(index)
-        if drainedLoops.count == loops.count { service.loop.stop() }
+    private func loopEnded(_ index: Int) {
+        endedLoops.insert(index)
+        if endedLoops.count == loops.count { service.loop.stop() }
     }
 
     // MARK: Reports
