@@ -91,16 +91,18 @@ struct Pool: Sendable {
     /// Whether no endpoint exists, as opposed to none being known yet.
     var isEmpty: Bool { existing == 0 && isKnown }
 
+    /// How long a ticket without a budget of its own may wait now: as long as it may at all while nobody knows whether an endpoint exists,
+    /// since a predecessor may have known of none.
+    private var budget: Int64 { isEmpty ? noEndpoints : isKnown ? hold : max(hold, noEndpoints) }
+
     /// How long a ticket may wait now: its own budget or the pool's, and another one while no endpoint exists.
     func budget(own: Int64) -> Int64 {
-        if !isEmpty { return own >= 0 ? own : hold }
-        return own >= 0 ? min(own, noEndpoints) : noEndpoints
+        if own < 0 { return budget }
+        return isEmpty ? min(own, noEndpoints) : own
     }
 
     /// What orders and ends waits at present.
-    var times: PoolQueue.Times {
-        PoolQueue.Times(ageAfter: ageAfter, budget: isEmpty ? noEndpoints : hold, limit: isEmpty ? noEndpoints : .max)
-    }
+    var times: PoolQueue.Times { PoolQueue.Times(ageAfter: ageAfter, budget: budget, limit: isEmpty ? noEndpoints : .max) }
 
     /// Whether only tickets of effective urgency 0 may take one more.
     var isAtReserve: Bool { policy.reserve > 0 && Int(state.free) <= policy.reserve }

@@ -2,11 +2,12 @@
 public struct SocketAddress: Hashable, Sendable, Comparable {
     public enum Family: UInt8, Sendable { case v4 = 4, v6 = 6 }
 
-    public var family: Family
+    // The widest first: 24 bytes in an array, and no more where it is optional.
     /// Network order read as numbers; an IPv4 address sits in the low 32 bits of `low`.
     public var high: UInt64
     public var low: UInt64
     public var port: UInt16
+    public var family: Family
 
     @inlinable public init(family: Family, high: UInt64, low: UInt64, port: UInt16) {
         self.family = family

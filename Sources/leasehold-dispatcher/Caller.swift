@@ -62,7 +62,7 @@ enum CallerDeadline: UInt8 {
     case keepAlive
     /// A parked caller's head is given back: it stays in the socket.
     case shrink
-    /// The hold budget and a grace; counts only while the pool-keeper is away.
+    /// The hold budget, kept here only while the pool-keeper is away.
     case hold
     /// A dial failed for our own reasons: say so after a pause.
     case retry

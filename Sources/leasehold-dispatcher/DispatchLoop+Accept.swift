@@ -133,21 +133,44 @@ extension DispatchLoop {
         note(parked: slot, request)
         counters.jobs += 1
         vitals[caller.pointee.pool].accept()
-        if caller.pointee.head != nil {
+        feed(.arrived(id, request))
+        // It may have been refused at once, and the caller have asked again.
+        guard caller.pointee.state == .parked, caller.pointee.job == id else { return }
+        if caller.pointee.head != nil, machine.waiting(in: request.pool) <= Self.mostHeads {
             setDeadline(caller: slot, .shrink, .milliseconds(250))
         } else {
+            giveHeadBack(slot)
             setHoldDeadline(slot)
         }
-        feed(.arrived(id, request))
     }
 
-    /// The budget and five seconds: by then the pool-keeper has spoken, or it is away.
-    func setHoldDeadline(_ slot: Int32) {
+    /// How many waiting jobs of a pool keep their heads for a moment; with more of them in line none is near.
+    private static var mostHeads: Int { 1024 }
+
+    /// It stays at the front of the socket, and is read again when there is a worker.
+    func giveHeadBack(_ slot: Int32) {
+        callers[slot].pointee.head?.free()
+        callers[slot].pointee.head = nil
+    }
+
+    /// The pool-keeper keeps the time of those who wait. While it is away, `hold.timeout` counts, and `grace` if that is longer.
+    func setHoldDeadline(_ slot: Int32, grace: Duration = .zero) {
+        guard !machine.isKeeperUp else { return clearDeadline(caller: slot) }
         let id = callers[slot].pointee.job
         guard let job = machine[id] else { return }
-        let end = job.arrived + machine.budget(of: id) + (machine.isKeeperUp ? .seconds(5) : .zero)
-        setDeadline(caller: slot, .hold, max(.milliseconds(1), end - now))
+        setDeadline(caller: slot, .hold, max(.milliseconds(1), grace, job.arrived + machine.budget(of: id) - now))
     }
+
+    /// The pool-keeper has gone. The next one finds everybody who waits, also those to whom it gave longer than `hold.timeout`.
+    func keepTheTime() {
+        for slot in 0..<callers.capacity where callers[slot].pointee.state == .parked {
+            guard [.none, .hold].contains(callers[slot].pointee.deadline), machine[callers[slot].pointee.job]?.phase == .waiting else { continue }
+            setHoldDeadline(slot, grace: Self.keepersAbsence)
+        }
+    }
+
+    /// Longer than systemd takes to start it again.
+    static var keepersAbsence: Duration { .seconds(5) }
 
     /// An event on a parked caller: it may have left.
     func callerParked(_ slot: Int32) {

@@ -328,7 +328,7 @@ extension DispatchLoop {
         own(id, caller: slot)
         caller.pointee.job = id
         if id != record.job { note(renamed: slot) }
-        setHoldDeadline(slot)
+        setHoldDeadline(slot, grace: Self.keepersAbsence)
         // What it said or did meanwhile is told by epoll, which tells everything of a new registration.
     }
 

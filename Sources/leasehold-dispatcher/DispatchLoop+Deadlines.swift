@@ -59,17 +59,16 @@ extension DispatchLoop {
             caller.pointee.socket.readable = true
             guard caller.pointee.state == .idle, let bytes = peek(caller, 1), !bytes.isEmpty else { return closeSilently(slot) }
             answer(slot, Answer(.problem(.headTimeout), for: [], closes: true))
-        case .keepAlive: closeSilently(slot)
+        case .keepAlive:
+            guard caller.pointee.state == .idle || caller.pointee.state == .proxyHeader else { return }
+            closeSilently(slot)
         case .shrink:
             guard caller.pointee.state == .parked else { return }
-            caller.pointee.head?.free()
-            caller.pointee.head = nil
+            giveHeadBack(slot)
             setHoldDeadline(slot)
         case .hold:
             guard caller.pointee.state == .parked else { return }
-            let id = caller.pointee.job
-            feed(.holdExpired(id))
-            if callers[slot].pointee.state == .parked, callers[slot].pointee.job == id { setDeadline(caller: slot, .hold, .seconds(1)) }
+            feed(.holdExpired(caller.pointee.job))
         case .retry:
             guard caller.pointee.state == .parked else { return }
             reportDialFailure(slot, caller.pointee.job, .ours)

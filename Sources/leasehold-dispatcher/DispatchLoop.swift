@@ -223,6 +223,7 @@ final class DispatchLoop {
                 metadata: ["reason": "\(reason)", LogKey.messageID: "\(MessageID.linkDown)"])
             keeperIsGone()
             feed(.keeperDown)
+            keepTheTime()
         }
         keeper.onPacket = { [unowned(unsafe) self] (_, packet, descriptors) throws(WireError) in
             var reader = ByteReader(packet)

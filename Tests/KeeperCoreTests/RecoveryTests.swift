@@ -49,6 +49,24 @@ import Wire
         #expect(talk.refusals.map(\.reason) == [.keeperUnavailable, .noEndpoints])
     }
 
+    /// Nobody knows yet whether they wait for a first endpoint, for which they may wait longer.
+    @Test func beforeTheFirstSnapshotALongWaitGoesOn() {
+        let talk = Dialogue(
+            policy {
+                $0.holdTimeout = .seconds(1)
+                $0.noEndpointsTimeout = .seconds(60)
+            }, serving: false)
+        let link = talk.connect(instance: 100)
+        talk.ask(1, age: .seconds(20), on: link)
+        talk.pass(.seconds(10))
+        #expect(talk.refusals.isEmpty)
+        talk.snapshot()
+        talk.pass(.seconds(29))
+        #expect(talk.refusals.isEmpty)
+        talk.pass(.seconds(1))
+        #expect(talk.refusals.map(\.reason) == [.noEndpoints])
+    }
+
     @Test func nothingIsGrantedBeforeEveryDispatcherOnTheRosterHasAsserted() {
         let talk = Dialogue(policy(), roster: roster(100, 200), serving: false)
         talk.snapshot([(talk.pool, worker(1)), (talk.pool, worker(2))])

@@ -214,7 +214,8 @@ final class ReferenceKeeper {
 
     func budget(_ own: Duration?, _ pool: PoolID) -> Duration {
         guard let policy = pools[pool]?.policy else { return .zero }
-        if exists(pool) || snapshots == 0 { return own ?? policy.holdTimeout }
+        if snapshots == 0 { return own ?? max(policy.holdTimeout, policy.noEndpointsTimeout) }
+        if exists(pool) { return own ?? policy.holdTimeout }
         return own.map { min($0, policy.noEndpointsTimeout) } ?? policy.noEndpointsTimeout
     }
 

@@ -304,6 +304,24 @@ import Testing
         }
     }
 
+    /// Whom the pool-keeper lets wait for longer than `hold.timeout`, because there is no endpoint, its successor finds there.
+    @Test func aPoolKeepersDeathEndsNoLongerWait() throws {
+        try Fleet.run(Setup.http(pool: "hold: { timeout: 100ms, no-endpoints-timeout: 60s }")) { fleet in
+            let caller = try fleet.call()
+            try caller.get("/patient")
+            try fleet[.poolKeeper].wait("more than five seconds in line") { try fleet.queue().first.map { $0.ageMs > 5_300 } ?? false }
+            try fleet[.poolKeeper].kill()
+            // Others, who come now, have no more than their 100 ms: more than a second of them.
+            for _ in 0..<12 { #expect(try fleet.fetch("/hasty").status == 503) }
+            try fleet.launch(.poolKeeper)
+            try fleet[.poolKeeper].waitForNotification("READY=1")
+            try fleet.waitPool("pods", "the caller's old place") { $0.queued == 1 && !$0.waitsForRecovery }
+            let worker = try fleet.serveHTTP { request, _ in Reply.ok(request.target) }
+            #expect(try caller.readResponse().text == "/patient")
+            #expect(worker.jobs == 1)
+        }
+    }
+
     @Test func withoutAPoolKeeperTheDispatcherBoundsItsCallersAndKeepsTheirAge() throws {
         try Fleet.run(Setup.http(pool: "hold: { max-queued: 3 }")) { fleet in
             let first = try fleet.call()

@@ -1,5 +1,6 @@
 import Glibc
 import Foundation
+import Linux
 import Model
 import TestKit
 import Testing
@@ -139,6 +140,18 @@ import Testing
             try caller.send("hello")
             #expect(try caller.expectEnd() == .reset)
             #expect(try fleet.counter("refused-no-endpoints") == 1)
+        }
+    }
+
+    /// Its time begins when it gets in line: the deadline for a connection that says nothing is over.
+    @Test func withoutAPoolKeeperATCPCallerWaitsForItsBudget() throws {
+        try Fleet.run(Setup.tcp(pool: "hold: { timeout: 200ms }"), [.dispatcher]) { fleet in
+            let began = monotonicNow()
+            let caller = try fleet.call("tcp")
+            try caller.send("hello")
+            #expect(try caller.expectEnd() == .reset)
+            #expect(monotonicNow() - began >= 200_000_000)
+            #expect(try fleet.counter("refused-keeper-unavailable") == 1)
         }
     }
 

@@ -86,12 +86,13 @@ public enum JobPhase: UInt8, Sendable, Hashable {
 
 /// One job's state: plain bits, but for names that are almost always absent.
 public struct Job: Sendable {
-    public internal(set) var phase = JobPhase.none
-    public internal(set) var generation: UInt32 = 0
     public internal(set) var request: JobRequest
-    public internal(set) var arrived = Instant.zero
+    public internal(set) var phase = JobPhase.none
     public internal(set) var isRequeued = false
     public internal(set) var isProbe = false
+    public internal(set) var generation: UInt32 = 0
+    var nextFree: UInt32 = 0
+    public internal(set) var arrived = Instant.zero
     /// Valid from dialing on.
     public internal(set) var lease = LeaseID(epoch: 0, counter: 0)
     public internal(set) var endpoint = EndpointID(high: 0, low: 0)
@@ -100,5 +101,4 @@ public struct Job: Sendable {
     public internal(set) var granted = Instant.zero
     /// When the dial succeeded.
     public internal(set) var dialed = Instant.zero
-    var nextFree: UInt32 = 0
 }
