@@ -232,8 +232,7 @@ extension DispatchLoop {
         clearDeadline(caller: slot)
         caller.pointee.outgoing?.free()
         caller.pointee.outgoing = nil
-        caller.pointee.head?.free()
-        caller.pointee.head = nil
+        giveHeadBack(slot)
         caller.pointee.trace = nil
         caller.pointee.state = .none
         caller.pointee.generation &+= 1

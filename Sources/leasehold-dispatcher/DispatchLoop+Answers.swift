@@ -13,8 +13,7 @@ extension DispatchLoop {
             if answer.facts.job == nil { vitals.none.refuse(reason) }
         }
         clearDeadline(caller: slot)
-        caller.pointee.head?.free()
-        caller.pointee.head = nil
+        giveHeadBack(slot)
         caller.pointee.worker = -1
         var sink = ByteSink(output)
         answer.write(into: &sink)

@@ -73,7 +73,7 @@ package struct Report {
 
     /// The pauses of all sessions at work, by what the promise tells apart: a process that ended, and one that stood still for seconds.
     private func pauses(stopped: Bool) -> [Int64] {
-        let chosen = outcomes.flatMap(\.single.blows).filter { $0.label.contains("STOP") == stopped }
+        let chosen = outcomes.flatMap(\.single.blows).filter { $0.isStop == stopped }
         return chosen.flatMap { Array($0.pauses.values) + [Int64](repeating: 0, count: max(0, $0.live - $0.pauses.count)) }.sorted()
     }
 

@@ -14,6 +14,9 @@ struct Blow: Sendable {
     var waits: [Int: Int64] = [:]
     var lost: [Kind: Int] = [:]
     var unescrowed = 0
+
+    /// A process was stopped, as opposed to one that ended: the promise tells them apart.
+    var isStop: Bool { label.contains("STOP") }
 }
 
 /// What happened to all sessions of a run.

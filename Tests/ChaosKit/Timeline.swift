@@ -21,7 +21,7 @@ final class Timeline: Sendable {
     /// The blows under which somebody paused for longer than `limit` nanoseconds though no process stood still, one line each; the worst first.
     func slow(_ blows: [Blow], over limit: Int64, most: Int = 5) -> [String] {
         let slow = blows.enumerated().map { (number: $0 + 1, blow: $1, worst: $1.pauses.values.max() ?? 0) }
-            .filter { $0.worst > limit && !$0.blow.label.contains("STOP") }
+            .filter { $0.worst > limit && !$0.blow.isStop }
         return slow.sorted { $0.worst > $1.worst }.prefix(most).map { number, blow, worst in
             let paused = blow.pauses.values.count { $0 > limit }
             return "blow \(number), \(blow.label): \(paused) of \(blow.live) paused for up to \(worst / 1_000_000) ms: \(around(blow, until: blow.at + worst))"

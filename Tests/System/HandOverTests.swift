@@ -85,14 +85,8 @@ import Testing
     /// It goes on answering, lets what runs finish, and leaves nothing to a successor.
     @Test func drainingEndsWhatRunsAndHandsNothingOver() throws {
         try Seat.run(Setup.http()) { fleet, seat in
-            let gate = Gate()
-            let worker = try fleet.serveHTTP { request, _ in
-                if request.target == "/running" { try gate.wait() }
-                return Reply.ok(request.target)
-            }
-            let (running, parked) = (try seat.call(), try seat.call())
-            try running.get("/running")
-            try worker.wait("the job") { $0.running == 1 }
+            let (gate, _, running) = try heldJob(fleet, seat)
+            let parked = try seat.call()
             try parked.get("/parked")
             try fleet.waitPool("pods", "a parked caller") { $0.queued == 1 }
             let daemon = try fleet[.dispatcher]
@@ -113,14 +107,7 @@ import Testing
     /// A restart of what is being stopped: what has not finished is the successor's.
     @Test func whatDrainsCanStillBeHandedOver() throws {
         try Seat.run(Setup.http()) { fleet, seat in
-            let gate = Gate()
-            let worker = try fleet.serveHTTP { request, _ in
-                if request.target == "/running" { try gate.wait() }
-                return Reply.ok(request.target)
-            }
-            let running = try seat.call()
-            try running.get("/running")
-            try worker.wait("the job") { $0.running == 1 }
+            let (gate, _, running) = try heldJob(fleet, seat)
             try fleet[.dispatcher].signal(SIGTERM)
             try fleet[.dispatcher].waitForNotification("STOPPING=1")
             try seat.handOver()
@@ -134,14 +121,7 @@ import Testing
     /// Without a pool-keeper everything would be lost: the hand-over waits for the next one.
     @Test func handingOverWaitsForThePoolKeeper() throws {
         try Seat.run(Setup.http()) { fleet, seat in
-            let gate = Gate()
-            let worker = try fleet.serveHTTP { request, _ in
-                if request.target == "/running" { try gate.wait() }
-                return Reply.ok(request.target)
-            }
-            let running = try seat.call()
-            try running.get("/running")
-            try worker.wait("the job") { $0.running == 1 }
+            let (gate, worker, running) = try heldJob(fleet, seat)
             try fleet[.poolKeeper].kill()
             let daemon = try fleet[.dispatcher]
             daemon.signal(SIGUSR2)
@@ -157,14 +137,7 @@ import Testing
     /// Nobody is there to take anything: it is waited for within reason, and what is lost is said.
     @Test func handingOverToNobodyIsSaid() throws {
         try Seat.run(Setup.http()) { fleet, seat in
-            let gate = Gate()
-            let worker = try fleet.serveHTTP { request, _ in
-                try gate.wait()
-                return Reply.ok(request.target)
-            }
-            let running = try seat.call()
-            try running.get("/running")
-            try worker.wait("the job") { $0.running == 1 }
+            let (gate, _, running) = try heldJob(fleet, seat)
             try fleet[.poolKeeper].kill()
             let daemon = try fleet[.dispatcher]
             daemon.signal(SIGUSR2)
@@ -179,14 +152,8 @@ import Testing
     /// and here it comes with the signal.
     @Test func whatADyingPoolKeeperHadNotReadIsNotHandedOver() throws {
         try Seat.run(Setup.http()) { fleet, seat in
-            let gate = Gate()
-            let worker = try fleet.serveHTTP { request, _ in
-                if request.target == "/running" { try gate.wait() }
-                return Reply.ok(request.target)
-            }
-            let (running, late) = (try seat.call(), try seat.call())
-            try running.get("/running")
-            try worker.wait("the job") { $0.running == 1 }
+            let (gate, worker, running) = try heldJob(fleet, seat)
+            let late = try seat.call()
             let daemon = try fleet[.dispatcher]
             try fleet[.poolKeeper].signal(SIGSTOP)
             try late.get("/late")
@@ -203,5 +170,18 @@ import Testing
             #expect(try late.readResponse().text == "/late")
             #expect(worker.violations == 0)
         }
+    }
+
+    /// A worker that is at a job until the gate opens, and the caller who has it.
+    private func heldJob(_ fleet: Fleet, _ seat: Seat) throws -> (gate: Gate, worker: TestWorker, running: RawCaller) {
+        let gate = Gate()
+        let worker = try fleet.serveHTTP { request, _ in
+            if request.target == "/running" { try gate.wait() }
+            return Reply.ok(request.target)
+        }
+        let running = try seat.call()
+        try running.get("/running")
+        try worker.wait("the job") { $0.running == 1 }
+        return (gate, worker, running)
     }
 }
